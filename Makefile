@@ -1,0 +1,121 @@
+# The menu of verbs; `make help` lists them. Continuous integration calls the same (.ci/run).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+# Debian packages that the tests need beyond Python, make and git, as COMMAND:PACKAGE.
+SYSTEM_PACKAGES := curl:curl
+NODE_PARTS := tests/conformance
+
+.PHONY: help
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- running
+
+.PHONY: run
+run: $(VENV)/.installed ## start the demo; with ORIGIN=https://www.example.org the edge in front of that site
+	@if [ -n "$(ORIGIN)" ]; then exec $(BIN)/edgeproxy run --origin "$(ORIGIN)"; else exec $(BIN)/edgeproxy demo; fi
+
+# The first interpreter of the list that is new enough and works; PYTHON=... chooses another.
+$(VENV)/bin/python:
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3; do \
+	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	  echo "edgeproxy needs Python 3.11 or newer; found: $$(python3 --version 2>&1 || true). Install it, or name one: make PYTHON=/path/to/python3.11 run" >&2; exit 1; \
+	fi; \
+	if ! "$$found" -c 'import venv, ensurepip' 2>/dev/null; then \
+	  echo "$$found cannot make virtual environments; on Debian and Ubuntu install the package python3-venv" >&2; exit 1; \
+	fi; \
+	echo "making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python $(SOURCES)
+	@echo "installing edgeproxy"
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing what the tests need"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@$(INSTALL) --editable '.[dev,bench]'
+	@touch $@
+
+# --- checking
+
+.PHONY: test
+test: $(VENV)/.installed-dev system-parts node-parts check unit ## install what the tests need, then run them all
+
+.PHONY: check
+check: lint types layers ## lint, types and layers
+
+.PHONY: lint
+lint: $(VENV)/.installed-dev ## style
+	@$(BIN)/ruff check .
+
+.PHONY: types
+types: $(VENV)/.installed-dev
+	@$(BIN)/mypy
+
+.PHONY: layers
+layers: $(VENV)/.installed-dev
+	@$(BIN)/lint-imports
+
+# One process: tests that measure memory or count syscalls must not share the machine with others.
+.PHONY: unit
+unit: $(VENV)/.installed-dev
+	@$(BIN)/pytest -m "not crash and not conformance"
+	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
+
+.PHONY: conformance
+conformance: $(VENV)/.installed-dev node-parts ## the suite http-cache-tests against the real edge
+	@$(BIN)/pytest -m conformance tests/conformance
+
+.PHONY: crash
+crash: $(VENV)/.installed-dev ## kill the edge with SIGKILL at least 100 times under write load
+	@$(BIN)/pytest -m crash tests/faults
+
+.PHONY: bench
+bench: $(VENV)/.installed-bench ## benchmarks of the core, then side by side with other proxies
+	@$(BIN)/pytest --benchmark-only -p no:cacheprovider benchmarks/micro
+	@$(BIN)/python -m benchmarks.load
+
+# --- parts that are not Python: named and left out where they cannot be had, a failure with CI=true
+
+.PHONY: system-parts
+system-parts:
+	@missing=(); \
+	for part in $(SYSTEM_PACKAGES); do command -v "$${part%%:*}" >/dev/null || missing+=("$${part##*:}"); done; \
+	if [ "$${#missing[@]}" -gt 0 ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$${missing[@]}" && missing=(); \
+	fi; \
+	if [ "$${#missing[@]}" -gt 0 ]; then \
+	  echo "missing, its tests are skipped: $${missing[*]}" >&2; \
+	  if [ "$${CI:-}" = true ]; then exit 1; fi; \
+	fi
+
+.PHONY: node-parts
+node-parts:
+	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
+	  echo "missing, its tests are skipped: Node.js with npm (make conformance)" >&2; \
+	  if [ "$${CI:-}" = true ]; then exit 1; fi; \
+	elif [ ! $(NODE_PARTS)/node_modules/.package-lock.json -nt $(NODE_PARTS)/package.json ]; then \
+	  echo "installing the Node parts of the tests"; \
+	  (cd $(NODE_PARTS) && npm install --no-package-lock --no-audit --no-fund --silent); \
+	fi
+
+.PHONY: clean
+clean: ## remove what the verbs made, except the data of an edge
+	rm -rf $(VENV) $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
+	find edgeproxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

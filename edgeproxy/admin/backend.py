@@ -1,0 +1,100 @@
+"""What the admin server asks of the edge, and the shape of the answers.
+
+Owns: the interface and the words of its JSON. Must not import the edge; the edge implements this.
+Errors: an `EdgeError` becomes a JSON error with its status; whatever else is raised is a 500 without detail.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol
+
+from edgeproxy.wire.fields import Fields
+
+Json = dict[str, Any]
+
+
+class PurgeKind(StrEnum):
+    """What the values of a purge name."""
+
+    URL = "url"
+    PREFIX = "prefix"
+    TAG = "tag"
+    SITE = "site"
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeOrder:
+    """What to purge. `values`, by `kind`: absolute URLs; prefixes of URLs or, from "/", of paths; tags; hosts of sites.
+
+    `site`: host of the one site whose tags or paths are meant; None for all sites. `hard`: as if never stored, instead of stale.
+    """
+
+    kind: PurgeKind
+    values: tuple[str, ...]
+    site: str | None = None
+    hard: bool = False
+    dry_run: bool = False
+
+
+class AdminBackend(Protocol):
+    """The running edge as its operator sees it. Every answer is JSON with the keys below at least; more are shown too."""
+
+    async def status(self) -> Json:
+        """The edge at a glance.
+
+        {"node", "version", "pid", "uptime_seconds", "draining", "connections", "listen": ["127.0.0.1:8080"],
+        "config": path or null,
+        "sites": [{"name", "hosts": [], "origins": [{"url", "state"}], "requests", "hits", "stale", "errors", "hit_ratio"}],
+        "store": {"objects", "memory_used", "memory_limit", "disk_used", "disk_limit"}  (bytes),
+        "ledger": the answer of `ledger_head` and "pending": blocks not yet committed}
+        """
+        ...
+
+    async def explain(self, url: str, fields: Fields) -> Json:
+        """How a GET of the absolute `url` with `fields` would be answered now; never asks an origin.
+
+        {"url", "site", "key", "plan", "reason", "rule": text or null, "variants": [{"height", "status", "age", "fresh_for",
+        "selecting": {name: value}, "body", "length", "selected"}]}
+        """
+        ...
+
+    async def purge(self, order: PurgeOrder) -> Json:
+        """Append the purge rules, and wait until they are durable. {"heights": [one a rule], "matched": stored responses now hit,
+        "dry_run"}; with `dry_run` nothing is written and "heights" is empty. Raises `RequestRefused` for a URL of no site.
+        """
+        ...
+
+    async def reload(self) -> list[str]:
+        """Read the configuration anew and apply it. The faults when it is refused (the old one goes on); empty when applied."""
+        ...
+
+    async def ledger_head(self) -> Json:
+        """{"origin": "<node>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey": null, "final_size": null}"""
+        ...
+
+    async def ledger_show(self, height: int) -> Json | None:
+        """The block at `height`; None when there is none.
+
+        {"height", "leaf": B64, "block": its JSON object, "url": in clear or null, "site": name or null}
+        """
+        ...
+
+    async def ledger_history(self, url: str, limit: int) -> Json:
+        """The versions of the absolute `url`, newest first, at most `limit`.
+
+        {"url", "versions": [{"height", "time": ms, "op", "status", "body": hex, "length", "selecting": {}}]};
+        none for an unknown URL.
+        """
+        ...
+
+    def metrics(self) -> bytes:
+        """Prometheus text (version 0.0.4)."""
+        ...
+
+    def healthy(self) -> tuple[bool, Json]:
+        """Whether the process can do its work, and the checks: {"ledger": "ok", "store": "disk full"}. No secrets."""
+        ...
+
+    def ready(self) -> tuple[bool, Json]:
+        """Whether traffic may be sent here: listening, and not draining. No secrets."""
+        ...

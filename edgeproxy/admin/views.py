@@ -1,0 +1,63 @@
+"""Blocks and versions as the admin side shows them: the same JSON from a running edge and from a data folder at rest.
+
+Owns: those shapes. Must not read a store.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from edgeproxy.caching.model import Digest, Selecting
+from edgeproxy.clock import Instant
+from edgeproxy.ledger.block import Block
+from edgeproxy.ledger.drafts import Names, PurgeNames, StoredNames
+from edgeproxy.ledger.fold import Version
+
+Json = dict[str, Any]
+
+
+def head_view(node: str, size: int, root: Digest, time: Instant | None) -> Json:
+    """`AdminBackend.ledger_head`. Keys and final size are null as long as nothing signs the ledger."""
+    return {"origin": f"{node}/.edge/ledger", "size": size, "root": b64(root), "time": time, "vkey": None, "final_size": None}
+
+
+def block_view(block: Block, names: Names | None) -> Json:
+    """`AdminBackend.ledger_show`. `block` is the object as it was hashed, keys in their order."""
+    return {
+        "height": block.height,
+        "leaf": b64(block.leaf),
+        "block": json.loads(block.raw),
+        "site": names.site if names is not None else None,
+        "url": names.url if isinstance(names, StoredNames) else None,
+        "selecting": selecting_view(names.selecting) if isinstance(names, StoredNames) else {},
+        "value": names.value if isinstance(names, PurgeNames) else None,
+    }
+
+
+def history_view(url: str, versions: Sequence[Version]) -> Json:
+    """`AdminBackend.ledger_history`, in the order given."""
+    return {"url": url, "versions": [version_view(version) for version in versions]}
+
+
+def version_view(version: Version) -> Json:
+    """One store or refresh block as a line of history."""
+    return {
+        "height": version.height,
+        "time": version.time,
+        "op": version.op,
+        "status": version.status,
+        "body": version.body.digest.hex(),
+        "length": version.body.length,
+        "selecting": selecting_view(version.selecting),
+    }
+
+
+def selecting_view(selecting: Selecting) -> dict[str, str | None]:
+    """Field name to value; null where the request had no such field."""
+    return dict(selecting)
+
+
+def b64(data: bytes) -> str:
+    """Standard padded base64, as in the blocks."""
+    return base64.b64encode(data).decode("ascii")

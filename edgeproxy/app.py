@@ -1,0 +1,390 @@
+"""The running edge: builds every part from the configuration, joins them, and ends them in good order.
+
+Owns: wiring and life: start, reload, drain, stop, and the signals for them. Must not decide anything about an exchange.
+
+Order of the start: ledger and bodies (recovery), cache, telemetry, sites, listeners, admin side. What fails names itself in a
+`StartError`, and what was started before it is ended again. Origins are not contacted: the edge starts while they are down.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import uvloop
+
+from edgeproxy import __version__, systemd
+from edgeproxy.admin.api import AdminServer
+from edgeproxy.admin.presence import Running, announce, ensure_token, withdraw
+from edgeproxy.backend import Backend
+from edgeproxy.caching.key import KeyRules, primary_key
+from edgeproxy.clock import Clock, SystemClock
+from edgeproxy.config import Config, needs_restart, reread
+from edgeproxy.config import Site as SiteConfig
+from edgeproxy.errors import ConfigError, EdgeError, StartError
+from edgeproxy.exchange.answer import Answerer, Parts
+from edgeproxy.exchange.cache import Cache
+from edgeproxy.exchange.deliver import Delivery
+from edgeproxy.exchange.fetcher import Fetcher
+from edgeproxy.exchange.flights import Flights
+from edgeproxy.exchange.handler import EdgeHandler, Reporting
+from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.recorder import Recorder
+from edgeproxy.exchange.resident import Resident
+from edgeproxy.exchange.retention import Retention
+from edgeproxy.exchange.site import Site, Sites, Waiting
+from edgeproxy.ledger.fold import Fold
+from edgeproxy.origin.client import OriginClient
+from edgeproxy.origin.messages import Origin, OriginSettings
+from edgeproxy.sequencer.sequencer import Sequencer
+from edgeproxy.serving.listener import Listener
+from edgeproxy.serving.settings import Bounds, ServingSettings, Timeouts
+from edgeproxy.storage.bodies import BodyStore
+from edgeproxy.storage.forms import FormMaker
+from edgeproxy.storage.ledger_db import LEDGER_FILE, LedgerDb
+from edgeproxy.storage.memory import MemoryTier
+from edgeproxy.tasks import spawn
+from edgeproxy.telemetry import names
+from edgeproxy.telemetry.access_log import open_access_log
+from edgeproxy.telemetry.metrics import Metrics
+from edgeproxy.telemetry.trace_settings import tracing_settings
+from edgeproxy.telemetry.tracing import Tracing, open_tracing
+from edgeproxy.wire.http1 import Limits
+
+log = logging.getLogger("edgeproxy")
+
+HOUSEKEEPING_SECONDS = 5.0
+
+
+class Edge:
+    """One node, started and stopped once."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.metrics = Metrics(version=__version__, node=config.edge.node)
+        self.draining = False
+        self.started = self.clock.monotonic()
+        self._closing = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Build and join everything; serve. Raises StartError with nothing left running."""
+        try:
+            await self._open_store()
+            await self._open_front()
+        except BaseException:
+            await self._closing.aclose()
+            raise
+
+    async def _open_store(self) -> None:
+        config, closing = self.config, self._closing
+        data = _data_folder(config.edge.data)
+        telemetry = config.telemetry
+        settings = tracing_settings(
+            endpoint=telemetry.otlp_endpoint,
+            sample_ratio=telemetry.sample_ratio,
+            node=config.edge.node,
+            environ=os.environ,
+            service_name=telemetry.service_name,
+        )
+        self.tracing: Tracing = open_tracing(settings)
+        closing.push_async_callback(self.tracing.stop)
+        self.access_log = open_access_log(telemetry.access_log, self.clock)
+        self.access_log.start()
+        closing.push_async_callback(self.access_log.stop)
+
+        self.bodies = BodyStore(data)
+        await self.bodies.open()
+        closing.push_async_callback(self.bodies.close)
+        self.db = LedgerDb(data / LEDGER_FILE)
+        self.sequencer = Sequencer(
+            self.db,
+            self.bodies,
+            self.clock,
+            config.edge.node,
+            max_delay=config.ledger.batch_delay,
+            max_batch=config.ledger.batch_size,
+        )
+        self.sequencer.batch_span = self.tracing.commit_span
+        closing.push_async_callback(self.db.close)
+        fold = await self.sequencer.start()
+        closing.push_async_callback(self.sequencer.stop)
+        await self._open_cache(fold)
+
+    async def _open_cache(self, fold: Fold) -> None:
+        config = self.config
+        self.tier: MemoryTier[Resident] = MemoryTier(config.edge.memory)
+        self.cache = Cache(Index(), self.tier, fold.rules, self.bodies, self.db, fold.genesis_salt)
+        self._fill_index(fold)
+        await self.bodies.retain(fold.bodies())
+        self.forms = FormMaker()
+        self._closing.push_async_callback(self.forms.close)
+        self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock)
+        self.retention = Retention(self.cache, self.sequencer, self.clock, config.edge.disk)
+        self.flights = Flights()
+        self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
+
+    def _fill_index(self, fold: Fold) -> None:
+        """Every version whose body is still there, under the key that its site's rules give it now."""
+        rules = {site.name: KeyRules(site.cache.ignore_query) for site in self.config.sites}
+        versions = sorted(
+            (version for variants in fold.by_url.values() for kept in variants.values() for version in kept),
+            key=lambda version: version.height,
+        )
+        for version in versions:
+            if version.site in rules and fold.has_body(version):
+                key = primary_key(version.url, rules[version.site])
+                self.cache.index.add(self.cache.index.entry(version.site, key, version.selecting), version)
+
+    async def _open_front(self) -> None:
+        config, closing = self.config, self._closing
+        self._sites_open: list[OriginClient] = []
+        sites = self._build_sites(config)
+        closing.push_async_callback(self._close_origins)
+        parts = Parts(
+            cache=self.cache,
+            fetcher=self.fetcher,
+            recorder=self.recorder,
+            delivery=Delivery(self.bodies, self.clock),
+            clock=self.clock,
+            tracing=self.tracing,
+        )
+        reporting = Reporting(self.metrics, self.access_log, self.tracing)
+        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.listener = Listener(self.handler, _serving_settings(config), self.clock)
+        self._open_gauges()
+        # Handed-over sockets replace the configured addresses: systemd has bound those already.
+        sockets = systemd.inherited_sockets()
+        await self.listener.start([] if sockets else [str(address) for address in config.listen.http], sockets)
+        closing.push_async_callback(self.listener.close)
+        self.backend = Backend(self)
+        admin = config.listen.admin
+        data = config.edge.data
+        server = AdminServer(
+            self.backend,
+            ensure_token(data),
+            (admin.host, admin.port),
+            node=config.edge.node,
+            hosts=frozenset(config.listen.admin_hosts),
+        )
+        host, port = await server.start()
+        closing.push_async_callback(server.stop)
+        self.admin_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        announce(data, Running(self.admin_address, os.getpid()))
+        closing.callback(withdraw, data, os.getpid())
+        keeping = spawn(self._housekeeping(), name="housekeeping")
+        closing.callback(keeping.cancel)
+
+    def _open_gauges(self) -> None:
+        gauge = self.metrics.gauge
+        gauge(names.CONNECTIONS, lambda: float(sum(self.listener.counts().values())))
+        gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
+        gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
+        gauge(names.MEMORY_USED, lambda: float(self.tier.used))
+        gauge(names.MEMORY_LIMIT, lambda: float(self.tier.budget))
+        gauge(names.DISK_USED, lambda: float(self.bodies.total_bytes))
+        gauge(names.DISK_LIMIT, lambda: float(self.retention.quota))
+        gauge(names.LOG_LOST, lambda: float(self.access_log.lost))
+        for site in self.config.sites:
+            self.metrics.site(site.name)
+
+    def _build_sites(self, config: Config) -> Sites:
+        trusted = tuple(str(network) for network in config.edge.trusted_proxies)
+        return Sites(tuple(self._build_site(site, trusted) for site in config.sites))
+
+    def _build_site(self, site: SiteConfig, trusted: tuple[str, ...]) -> Site:
+        origins = [Origin(str(url), tls_verify=site.origin.tls_verify, ca_file=site.origin.ca_file) for url in site.origins]
+        settings = OriginSettings(
+            connect_timeout=site.origin.connect_timeout,
+            head_timeout=site.origin.head_timeout,
+            body_timeout=site.origin.body_timeout,
+            keepalive_timeout=site.origin.keepalive,
+            connections=site.origin.max_connections,
+        )
+        client = OriginClient(origins, self.clock, settings, trace_configs=self.tracing.trace_configs())
+        self._sites_open.append(client)
+        return Site(
+            name=site.name,
+            hosts=site.hosts,
+            policy=site.policy(),
+            keys=KeyRules(site.cache.ignore_query),
+            origin=client,
+            waiting=Waiting(stale_after=site.recovery.stale_after),
+            memory_object=site.cache.memory_object,
+            compress=site.cache.compress,
+            host_header=_host_header(site),
+            trusted_proxies=trusted,
+        )
+
+    async def _close_origins(self) -> None:
+        for client in self._sites_open:
+            await client.close()
+
+    # --- while it runs ---
+
+    async def reload(self) -> list[str]:
+        """Read the configuration anew and apply it; open connections go on. When it is refused: the faults, and nothing changed."""
+        systemd.notify("RELOADING=1")
+        try:
+            config = reread(self.config)
+            await self.listener.replace([str(address) for address in config.listen.http])
+        except ConfigError as error:
+            return error.faults
+        except StartError as error:
+            return [str(error)]
+        finally:
+            systemd.notify("READY=1")
+        for line in needs_restart(self.config, config):
+            log.warning("reload: %s", line)
+        before, self._sites_open = self._sites_open, []
+        self.config = config
+        self.handler.sites = self._build_sites(config)
+        self.retention.quota = config.edge.disk
+        self.access_log.reopen()
+        # Exchanges under way hold their old site and its client; those end when the last of them has.
+        spawn(self._retire(before), name="retire-origins")
+        log.info("configuration reloaded: %d sites", len(config.sites))
+        return []
+
+    async def _retire(self, clients: list[OriginClient]) -> None:
+        await asyncio.sleep(self.config.edge.drain)
+        for client in clients:
+            await client.close()
+
+    async def _housekeeping(self) -> None:
+        """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            try:
+                evicted = await self.retention.enforce()
+            except EdgeError as error:
+                log.warning("disk quota could not be enforced: %s", error)
+                continue
+            if evicted:
+                log.info("disk quota: %d bodies evicted", evicted)
+
+    async def stop(self, *, drain: float = 0.0) -> None:
+        """Stop accepting, let exchanges finish for up to `drain` seconds, write down what is pending, close everything."""
+        self.draining = True
+        systemd.notify("STOPPING=1")
+        broken = await self.listener.drain(drain)
+        if broken:
+            log.warning("%d connections were broken at the end of the drain", broken)
+        await self._closing.aclose()
+
+
+def _data_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StartError(
+            "data folder cannot be written", path=path, reason=error.strerror, hint="choose another with --data or edge.data"
+        ) from error
+    return path
+
+
+def _host_header(site: SiteConfig) -> str | None:
+    """`Host` for the origin: the client's own (None), or the origin's when nothing but trying it out is configured."""
+    configured = site.origin.host
+    if configured == "client":
+        return None
+    if configured == "origin" or (configured == "auto" and site.hosts == ("*",)):
+        return site.origins[0].partition("://")[2].rstrip("/") or None
+    return None if configured == "auto" else configured
+
+
+def _serving_settings(config: Config) -> ServingSettings:
+    limits, edge = config.limits, config.edge
+    return ServingSettings(
+        limits=Limits(head_bytes=limits.head, field_count=limits.field_count, target_bytes=limits.target),
+        timeouts=Timeouts(
+            head=limits.head_timeout, idle=limits.idle_timeout, body=limits.body_timeout, write=limits.write_timeout
+        ),
+        bounds=Bounds(body_bytes=limits.body or None, connections=edge.max_connections),
+    )
+
+
+@contextlib.asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Edge]:
+    """An edge for the length of a block; for tests and the demo."""
+    edge = Edge(config)
+    await edge.start()
+    try:
+        yield edge
+    finally:
+        await edge.stop()
+
+
+def run(config: Config) -> int:
+    """Run an edge until SIGTERM or SIGINT; returns the exit status. Raises StartError."""
+    _set_up_logging()
+    return uvloop.run(_serve(config, _announce_running))
+
+
+def run_demo(*, listen: str | None = None, admin: str | None = None, data: Path | None = None) -> int:
+    """Run the bundled origin and an edge in front of it. Raises StartError, ConfigError."""
+    _set_up_logging()
+    return uvloop.run(_serve_demo(listen, admin, data))
+
+
+async def _serve(config: Config, announce_to: Callable[[Edge], None]) -> int:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    edge = Edge(config)
+    await edge.start()
+    loop.add_signal_handler(signal.SIGHUP, lambda: spawn(_reload(edge), name="reload"))
+    systemd.notify("READY=1")
+    announce_to(edge)
+    await ended.wait()
+    # A second signal does not wait for the drain.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, os._exit, 1)
+    await edge.stop(drain=edge.config.edge.drain)
+    return 0
+
+
+async def _reload(edge: Edge) -> None:
+    for fault in await edge.reload():
+        log.error("reload refused, the old configuration stays: %s", fault)
+
+
+async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) -> int:
+    from edgeproxy.config import Flags, from_flags
+    from edgeproxy.demo.banner import banner
+    from edgeproxy.demo.origin import DemoOrigin
+
+    origin = DemoOrigin()
+    url = await origin.start("127.0.0.1", 0)
+    try:
+        flags = Flags(origins=(url,), listen=(listen,) if listen else (), admin=admin, data=None if data is None else str(data))
+        config = from_flags(flags)
+
+        def greet(edge: Edge) -> None:
+            print(banner(f"http://{edge.listener.addresses[0]}", url, f"http://{edge.admin_address}"), flush=True)
+
+        return await _serve(config, greet)
+    finally:
+        await origin.stop()
+
+
+def _announce_running(edge: Edge) -> None:
+    addresses = ", ".join(f"http://{address}" for address in edge.listener.addresses)
+    sites = ", ".join(site.name for site in edge.config.sites)
+    print(
+        f"edgeproxy {__version__}: {addresses} in front of {sites}; admin http://{edge.admin_address}",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _set_up_logging() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -1,0 +1,206 @@
+"""The running edge as its operator sees it: what the admin server asks, answered from the parts.
+
+Owns: the JSON answers behind `/api/v1`, and the translation of an operator's order into drafts. Must not hold state.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from edgeproxy import __version__
+from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder
+from edgeproxy.admin.views import block_view, head_view, history_view
+from edgeproxy.caching import freshness
+from edgeproxy.caching.model import Height, Mark, Reason
+from edgeproxy.caching.plan import plan
+from edgeproxy.errors import RequestRefused
+from edgeproxy.exchange.index import Entry
+from edgeproxy.exchange.site import Site
+from edgeproxy.ledger.block import decode
+from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, decode_names
+from edgeproxy.ledger.rules import Rules
+from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.http1 import Limits, parse_request_head
+
+if TYPE_CHECKING:
+    from edgeproxy.app import Edge
+
+
+class Backend:
+    """Implements `admin.backend.AdminBackend`."""
+
+    def __init__(self, edge: "Edge") -> None:
+        self._edge = edge
+
+    async def status(self) -> Json:
+        edge = self._edge
+        head = edge.sequencer.head()
+        return {
+            "node": edge.config.edge.node,
+            "version": __version__,
+            "pid": os.getpid(),
+            "uptime_seconds": round(edge.clock.monotonic() - edge.started, 1),
+            "draining": edge.draining,
+            "connections": sum(edge.listener.counts().values()),
+            "listen": list(edge.listener.addresses),
+            "config": str(edge.config.path) if edge.config.path else None,
+            "sites": [self._site_status(site) for site in edge.handler.sites.sites],
+            "store": {
+                "objects": len(edge.cache.index),
+                "memory_used": edge.tier.used,
+                "memory_limit": edge.tier.budget,
+                "disk_used": edge.bodies.total_bytes,
+                "disk_limit": edge.retention.quota,
+            },
+            "ledger": {**await self.ledger_head(), "pending": edge.sequencer.next_height - head.size},
+        }
+
+    def _site_status(self, site: Site) -> Json:
+        counters = self._edge.metrics.site(site.name)
+        requests = counters.exchanges
+        served = counters.hits + counters.stale + counters.revalidated
+        configured = next((each for each in self._edge.config.sites if each.name == site.name), None)
+        return {
+            "name": site.name,
+            "hosts": list(site.hosts),
+            "origins": [{"url": str(url), "state": "configured"} for url in (configured.origins if configured else ())],
+            "requests": requests,
+            "hits": counters.hits,
+            "stale": counters.stale,
+            "errors": counters.failed,
+            "hit_ratio": round(served / requests, 4) if requests else None,
+        }
+
+    # --- explain and purge ---
+
+    def _site_of(self, url: str) -> Site:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise RequestRefused("not an absolute http URL", url=url)
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        site = self._edge.handler.sites.find(host.lower())
+        if site is None:
+            raise RequestRefused("no site is configured for this host", status=404, host=host)
+        return site
+
+    async def explain(self, url: str, fields: Fields) -> Json:
+        edge, site = self._edge, self._site_of(url)
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        lines = Fields((("Host", parts.netloc.rpartition("@")[2]), *fields.without(frozenset(("host",))).lines))
+        head = f"GET {target} HTTP/1.1\r\n".encode("latin-1") + lines.encode() + b"\r\n"
+        request = parse_request_head(head, Limits(), scheme=parts.scheme)
+        now = edge.clock.now()
+        found = await edge.cache.find(site, request, now)
+        stored = found.resident.stored if found.resident else None
+        absent = Reason.VARY_MISS if found.varies else Reason.MISS
+        decision = plan(request, stored, now, site.policy, found.mark, absent=absent)
+        slot = edge.cache.index.slot(found.key)
+        return {
+            "url": url,
+            "site": site.name,
+            "key": found.key,
+            "plan": type(decision).__name__,
+            "reason": decision.reason,
+            "rule": None if found.mark is Mark.NONE else found.mark.name.lower(),
+            "variants": [self._variant(site, entry, entry is found.entry) for entry in (slot.entries if slot else ())],
+        }
+
+    def _variant(self, site: Site, entry: Entry, selected: bool) -> Json:
+        edge = self._edge
+        now = edge.clock.now()
+        resident = entry.pending or edge.tier.get(entry.tier_key)
+        version = entry.versions[-1] if entry.versions else None
+        body = resident.ref if resident else version.body if version else None
+        stored = resident.stored if resident else None
+        return {
+            "height": version.height if version else None,
+            "status": stored.status if stored else version.status if version else None,
+            "age": freshness.current_age(stored, now) if stored else None,
+            "fresh_for": (freshness.fresh_until(stored, site.policy) - now) // 1000 if stored else None,
+            "selecting": dict(entry.selecting),
+            "body": body.digest.hex() if body else None,
+            "length": body.length if body else None,
+            "versions": len(entry.versions),
+            "in_memory": resident is not None,
+            "selected": selected,
+        }
+
+    async def purge(self, order: PurgeOrder) -> Json:
+        drafts = list(self._purge_drafts(order))
+        matched = sum(self._matched(draft) for draft in drafts)
+        if order.dry_run:
+            return {"heights": [], "matched": matched, "dry_run": True}
+        blocks = [await self._edge.recorder.purge(draft) for draft in drafts]
+        return {"heights": [block.height for block in blocks], "matched": matched, "dry_run": False}
+
+    def _purge_drafts(self, order: PurgeOrder) -> list[PurgeDraft]:
+        mode, now = "hard" if order.hard else "soft", self._edge.clock.now()
+        sites = self._edge.handler.sites
+        chosen: list[tuple[Site, Any, str]] = []
+        for value in order.values:
+            match order.kind:
+                case PurgeKind.SITE:
+                    site = self._site_of(f"http://{value}/")
+                    chosen.append((site, "site", site.name))
+                case PurgeKind.URL | PurgeKind.PREFIX if not value.startswith("/"):
+                    chosen.append((self._site_of(value), order.kind.value, value))
+                case _:  # tags and prefixes of paths
+                    named = (self._site_of(f"http://{order.site}/"),) if order.site else sites.sites
+                    chosen.extend((site, order.kind.value, value) for site in named)
+        return [PurgeDraft(site.name, kind, value, "hard" if mode == "hard" else "soft", now) for site, kind, value in chosen]
+
+    def _matched(self, draft: PurgeDraft) -> int:
+        """Stored responses that the rule covers; walks the index, since a person waits for the number and nothing else does."""
+        edge = self._edge
+        probe = Rules(edge.cache.genesis_salt)
+        probe.add(Height(edge.sequencer.head().size), PurgeNames(draft.site, draft.kind, draft.value, draft.mode))
+        count = 0
+        for entry in edge.cache.index.entries():
+            resident = entry.pending or edge.tier.get(entry.tier_key)
+            url = resident.stored.url if resident else entry.versions[-1].url if entry.versions else ""
+            tags = resident.tags if resident else frozenset[str]()
+            if entry.site == draft.site and probe.mark(None, site=entry.site, url=url, tags=tags) is not Mark.NONE:
+                count += 1
+        return count
+
+    async def reload(self) -> list[str]:
+        return await self._edge.reload()
+
+    # --- ledger ---
+
+    async def ledger_head(self) -> Json:
+        head = self._edge.sequencer.head()
+        return head_view(self._edge.config.edge.node, head.size, head.root, head.time)
+
+    async def ledger_show(self, height: int) -> Json | None:
+        if not 0 <= height < self._edge.sequencer.head().size:
+            return None
+        row = await self._edge.db.load(height)
+        names = decode_names(row.names) if row.names is not None else None
+        return block_view(decode(row.raw), names)
+
+    async def ledger_history(self, url: str, limit: int) -> Json:
+        versions = self._edge.sequencer.fold.history(url)
+        return history_view(url, versions[::-1][:limit])
+
+    # --- health ---
+
+    def metrics(self) -> bytes:
+        return self._edge.metrics.render().encode()
+
+    def healthy(self) -> tuple[bool, Json]:
+        failure = self._edge.recorder.failure
+        recovered = self._edge.sequencer.recovered
+        damage = recovered.faults if recovered else ()
+        checks: Json = {"ledger": "ok", "store": "ok"}
+        if damage:
+            checks["ledger"] = f"damaged rows were found at the start ({len(damage)}); see `edgeproxy ledger verify`"
+        if failure is not None:
+            checks["store"] = failure.text
+        return failure is None, checks
+
+    def ready(self) -> tuple[bool, Json]:
+        edge = self._edge
+        listening = bool(edge.listener.addresses)
+        return listening and not edge.draining, {"listening": listening, "draining": edge.draining}

@@ -1,0 +1,77 @@
+"""The ledger of a data folder whose edge is not running, read without changing anything.
+
+Owns: the same answers that a running edge gives (`admin.views`). Must not repair or write; that is for the next start.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from edgeproxy.admin.views import block_view, head_view, history_view
+from edgeproxy.caching.model import Digest
+from edgeproxy.config import Edge
+from edgeproxy.errors import Corrupt
+from edgeproxy.ledger.block import decode
+from edgeproxy.ledger.drafts import decode_names
+from edgeproxy.ledger.replay import Account, Replay, TreeHead
+from edgeproxy.ledger.verify import verify_block
+from edgeproxy.storage import ledger_rows
+from edgeproxy.storage.ledger_db import LEDGER_FILE
+
+T = TypeVar("T")
+_ROW_TEXT = "; edgeproxy ledger verify says more"
+
+
+class LedgerAtRest:
+    """The ledger database at `path`. Every answer raises `StoreError`, or `Corrupt` when what is asked for is damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def find(cls, data: Path) -> "LedgerAtRest | None":
+        """The ledger of a data folder; None when there is none."""
+        path = data / LEDGER_FILE
+        return cls(path) if path.is_file() else None
+
+    def ledger_head(self) -> dict[str, Any]:
+        """Size and root as committed last; worked out anew from the blocks when that row is damaged."""
+
+        def work(connection: sqlite3.Connection) -> tuple[TreeHead, str]:
+            head = ledger_rows.read_state(connection).head or _replayed(connection).head
+            rows = list(ledger_rows.read_rows(connection, max(0, head.size - 1), head.size))
+            return head, decode(rows[0].raw).node if rows else Edge().node
+
+        head, node = self._read(work)
+        return head_view(node, head.size, head.root, head.time if head.size else None)
+
+    def ledger_show(self, height: int) -> dict[str, Any] | None:
+        """One block, its bytes checked against its leaf hash."""
+        rows = self._read(lambda connection: list(ledger_rows.read_rows(connection, height, height + 1)))
+        if not rows:
+            return None
+        if len(rows[0].leaf) != 32:
+            raise Corrupt(f"leaf hash of the block is damaged{_ROW_TEXT}", height=height)
+        block = verify_block(rows[0].raw, Digest(rows[0].leaf))
+        return block_view(block, decode_names(rows[0].names) if rows[0].names is not None else None)
+
+    def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]:
+        """The versions of `url`, newest first, out of blocks that hold."""
+        versions = self._read(_replayed).fold.history(url)
+        return history_view(url, versions[::-1][:limit])
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with closing(ledger_rows.connect_to_read(self.path)) as connection:
+                return work(connection)
+        except sqlite3.Error as error:
+            raise ledger_rows.failure(error) from error
+
+
+def _replayed(connection: sqlite3.Connection) -> Account:
+    state = ledger_rows.read_state(connection)
+    replay = Replay(state.head, state.genesis)
+    replay.feed(ledger_rows.read_rows(connection))
+    return replay.finish()

@@ -1,0 +1,156 @@
+"""`ledger head | show | history | verify`: what the chain of blocks says, and whether it holds.
+
+Owns: their flags and how the answers look. Asks the running edge; when none runs, reads the data folder itself.
+"""
+
+import asyncio
+import json as json_text
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from edgeproxy.admin.client import AdminClient, NotRunning
+from edgeproxy.commands.options import AsJson, Config, Data, data_folder
+from edgeproxy.commands.printing import (
+    answer_no,
+    bytes_text,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    time_text,
+    wrong_usage,
+)
+
+app = typer.Typer(
+    help="The chain of blocks: head, single blocks, the history of a URL, and whether all of it holds.", no_args_is_help=True
+)
+
+
+class Reader(Protocol):
+    """Who answers: the running edge, or its folder at rest."""
+
+    def ledger_head(self) -> dict[str, Any]: ...
+
+    def ledger_show(self, height: int) -> dict[str, Any] | None: ...
+
+    def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]: ...
+
+
+def reader(data: Path | None, config: Path | None) -> Reader:
+    """The running edge, else the folder. Raises `NotRunning` when there is no ledger either."""
+    from edgeproxy.commands.at_rest import LedgerAtRest
+
+    folder = data_folder(data, config)
+    try:
+        running = AdminClient.of_folder(folder)
+        running.ledger_head()
+    except NotRunning:
+        at_rest = LedgerAtRest.find(folder)
+        if at_rest is None:
+            raise
+        return at_rest
+    return running
+
+
+@app.command()
+def head(data: Data = None, config: Config = None, json: AsJson = False) -> None:
+    """Size and root of the ledger."""
+    answer = reader(data, config).ledger_head()
+    if json:
+        print_json(answer)
+        return
+    print_facts(
+        str(answer.get("origin")),
+        (
+            ("size", answer.get("size")),
+            ("root", answer.get("root")),
+            ("newest block", time_text(answer.get("time"))),
+            ("signed by", answer.get("vkey")),
+            ("final size", answer.get("final_size")),
+        ),
+    )
+
+
+@app.command()
+def show(
+    height: Annotated[
+        int, typer.Argument(metavar="HEIGHT", min=0, help="Index of the block; the first is 0.", show_default=False)
+    ],
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """One block: its fields as they were hashed, and the clear names behind its digests."""
+    answer = reader(data, config).ledger_show(height)
+    if answer is None:
+        answer_no(f"there is no block {height}")
+    if json:
+        print_json(answer)
+        return
+    block = answer.get("block", {})
+    clear = [(name, answer.get(name)) for name in ("leaf", "site", "url", "value")]
+    fields = [(name, value) for name, value in block.items() if name != "time"]
+    print_facts(f"block {height}", [*clear, ("at", time_text(block.get("time")))])
+    print_line("")
+    print_facts(
+        "as hashed", [(name, json_text.dumps(value) if isinstance(value, dict | list) else value) for name, value in fields]
+    )
+
+
+@app.command()
+def history(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Absolute URL.", show_default=False)],
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="At most so many versions.")] = 100,
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """The versions of a page, newest first. Exit status 1 when there is none."""
+    if not url.startswith(("http://", "https://")):
+        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
+    answer = reader(data, config).ledger_history(url, limit)
+    versions = answer.get("versions", [])
+    if json:
+        print_json(answer)
+        if not versions:
+            raise typer.Exit(1)
+        return
+    if not versions:
+        answer_no(f"the ledger has no version of {url}")
+    print_table(
+        ("block#", "time", "op", "status#", "length#", "body", "selected by"),
+        [
+            (
+                version.get("height"),
+                time_text(version.get("time")),
+                version.get("op"),
+                version.get("status"),
+                bytes_text(version.get("length")),
+                str(version.get("body", ""))[:16],
+                ", ".join(f"{name}: {value}" for name, value in version.get("selecting", {}).items()) or "–",
+            )
+            for version in versions
+        ],
+    )
+
+
+@app.command()
+def verify(
+    data: Data = None,
+    config: Config = None,
+    bodies: Annotated[bool, typer.Option("--bodies/--no-bodies", help="Read and hash every stored body too.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Re-read everything: chain, heights, heads, bodies. Names the first fault and every damaged body; exit status 1 then."""
+    from edgeproxy.commands.verifying import audit_with_progress, print_report, report_view
+
+    folder = data_folder(data, config)
+    report = asyncio.run(audit_with_progress(folder, bodies=bodies, show=not json))
+    if json:
+        print_json(report_view(report))
+    else:
+        print_report(report)
+    if report.faults:
+        raise typer.Exit(1)

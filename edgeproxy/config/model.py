@@ -1,0 +1,216 @@
+"""The configuration as values: every key, its default and its type.
+
+Owns: the tables of the TOML file and what they mean to the core (`Site.policy`). Must not read files or
+flags; that is `config.loading`. Durations are seconds, sizes bytes. Nothing below the shell sees these classes.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr
+
+from edgeproxy.caching.key import KeyRules
+from edgeproxy.caching.model import Policy
+from edgeproxy.config import values
+from edgeproxy.config.flags import NO_FLAGS, Flags
+from edgeproxy.serving.addresses import Address
+
+Duration = Annotated[float, PlainValidator(values.parse_duration)]
+Timeout = Annotated[float, PlainValidator(values.duration(at_least=0.01))]
+Size = Annotated[int, PlainValidator(values.parse_size)]
+Switch = Annotated[bool, PlainValidator(values.switch)]
+Count = Annotated[int, PlainValidator(values.whole(1, 1_000_000))]
+Token = Annotated[
+    str, PlainValidator(values.matching(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", "a field name", "the name of a header field"))
+]
+Glob = Annotated[
+    str, PlainValidator(values.matching(r"\S+", "a pattern", 'a parameter name, with * and ? as wildcards, like "utm_*"'))
+]
+ListenAddress = Annotated[Address, PlainValidator(values.parse_address)]
+TcpAddress = Annotated[Address, PlainValidator(values.parse_tcp_address)]
+Origin = Annotated[str, PlainValidator(values.parse_origin)]
+HostPattern = Annotated[str, PlainValidator(values.parse_host_pattern)]
+TrustedNetwork = Annotated[values.Network, PlainValidator(values.parse_network)]
+
+
+class Table(BaseModel):
+    """A table of the file: immutable, and without keys that are not declared."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Edge(Table):
+    """`[edge]`: this node and what it may use of the machine."""
+
+    node: Annotated[
+        str,
+        PlainValidator(
+            values.matching(
+                r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,61}[A-Za-z0-9])?", "a node name", "1 to 63 letters, digits, dots and hyphens"
+            )
+        ),
+    ] = "edge-1"
+    data: Annotated[Path, PlainValidator(values.folder)] = Path("./edgeproxy-data")
+    workers: Annotated[int, PlainValidator(values.workers)] = 1
+    memory: Annotated[int, PlainValidator(values.size(at_least=1 << 20))] = 256 << 20
+    disk: Annotated[int, PlainValidator(values.size(at_least=16 << 20))] = 10 << 30
+    drain: Duration = 30.0
+    max_connections: Count = 10_000
+    trusted_proxies: Annotated[tuple[TrustedNetwork, ...], BeforeValidator(values.listed("networks"))] = ()
+
+
+class Listen(Table):
+    """`[listen]`: addresses. The admin address is of this machine only, unless `admin_public` says otherwise."""
+
+    http: Annotated[tuple[ListenAddress, ...], BeforeValidator(values.listed("addresses", least=1))] = (
+        Address("127.0.0.1", 8080),
+    )
+    admin: TcpAddress = Address("127.0.0.1", 9180)
+    admin_public: Switch = False
+    admin_hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(values.listed("host names"))] = ()
+
+
+class Limits(Table):
+    """`[limits]`: what one client may ask of the edge. `body` 0 is without limit: bodies stream and are never held whole."""
+
+    head: Annotated[int, PlainValidator(values.size(at_least=8 << 10))] = 32 << 10
+    field_count: Annotated[int, PlainValidator(values.whole(8, 10_000))] = 100
+    target: Annotated[int, PlainValidator(values.size(at_least=1 << 10))] = 16 << 10
+    body: Size = 0
+    head_timeout: Timeout = 10.0
+    body_timeout: Timeout = 60.0
+    idle_timeout: Timeout = 75.0
+    write_timeout: Timeout = 60.0
+
+
+class Ledger(Table):
+    """`[ledger]`: how blocks are gathered into one durable commit."""
+
+    batch_delay: Annotated[float, PlainValidator(values.duration(at_most=10.0))] = 0.1
+    batch_size: Annotated[int, PlainValidator(values.whole(1, 256))] = 256
+
+
+class Telemetry(Table):
+    """`[telemetry]`: traces, metrics and the access log. OTEL_* environment variables are honoured where the file is silent."""
+
+    otlp_endpoint: Annotated[str | None, PlainValidator(values.parse_http_url)] = None
+    sample_ratio: Annotated[float, PlainValidator(values.ratio)] = 1.0
+    metrics: Switch = True
+    access_log: Annotated[
+        str, PlainValidator(values.matching(r"[^\0]*[^/\0]", "a place for the log", '"stdout", "off", or the path of a file'))
+    ] = "stdout"
+    service_name: Annotated[str, PlainValidator(values.matching(r"\S(?:.*\S)?", "a name", "a name in quotes"))] = "edgeproxy"
+
+
+class SiteCache(Table):
+    """`[site.cache]`: what is kept and for how long, where the origin leaves room."""
+
+    default_ttl: Annotated[float | None, PlainValidator(values.parse_duration)] = None
+    max_ttl: Annotated[float | None, PlainValidator(values.parse_duration)] = None
+    heuristic: Switch = True
+    ignore_query: Annotated[tuple[Glob, ...], BeforeValidator(values.listed("parameter names"))] = ()
+    targeted: Annotated[tuple[Token, ...], BeforeValidator(values.listed("field names"))] = ("cdn-cache-control",)
+    tag_headers: Annotated[tuple[Token, ...], BeforeValidator(values.listed("field names"))] = ("surrogate-key", "cache-tag")
+    store_set_cookie: Switch = False
+    max_object: Size = 1 << 30
+    memory_object: Size = 4 << 20
+    compress: Switch = True
+    ignore_client_no_cache: Switch = False
+
+
+class SiteRecovery(Table):
+    """`[site.recovery]`: what happens when the origin fails."""
+
+    max_stale: Duration = 7 * 86_400.0
+    stale_after: Duration = 2.0
+    override: Switch = False
+
+
+class SiteOrigin(Table):
+    """`[site.origin]`: how the origins are spoken to.
+
+    `host` is sent as `Host`: "client" as the client sent it, "origin" the origin's own, or a name. "auto" is the origin's own for
+    a site of any host, so that trying the edge on a local address shows the real site, and the client's where hosts are named.
+    """
+
+    connect_timeout: Timeout = 3.0
+    head_timeout: Timeout = 30.0
+    body_timeout: Timeout = 60.0
+    retries: Annotated[int, PlainValidator(values.whole(0, 10))] = 1
+    tls_verify: Switch = True
+    ca_file: Annotated[Path | None, PlainValidator(values.existing_file)] = None
+    host: Annotated[
+        str,
+        PlainValidator(
+            values.matching(
+                r"[A-Za-z0-9._-]+(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?",
+                "a host",
+                '"auto", "client", "origin", or a host name',
+            )
+        ),
+    ] = "auto"
+    max_connections: Count = 512
+    keepalive: Duration = 30.0
+
+
+class Site(Table):
+    """`[[site]]`: a set of host names with its origins and rules."""
+
+    hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(values.listed("host names", least=1))]
+    origins: Annotated[tuple[Origin, ...], BeforeValidator(values.listed("origins", least=1))]
+    cache: SiteCache = Field(default_factory=SiteCache)
+    recovery: SiteRecovery = Field(default_factory=SiteRecovery)
+    origin: SiteOrigin = Field(default_factory=SiteOrigin)
+
+    @property
+    def name(self) -> str:
+        """What the ledger, the metrics and the admin side call this site: its first host."""
+        return self.hosts[0]
+
+    def key_rules(self) -> KeyRules:
+        """What makes two URLs of this site the same."""
+        return KeyRules(ignore_query=self.cache.ignore_query)
+
+    def policy(self) -> Policy:
+        """What the pure rules of the cache need to know of this site."""
+        cache, recovery = self.cache, self.recovery
+        without_heuristic = {} if cache.heuristic else {"heuristic_fraction": 0.0, "heuristic_max": 0}
+        return Policy(
+            default_ttl=None if cache.default_ttl is None else int(cache.default_ttl),
+            max_ttl=None if cache.max_ttl is None else int(cache.max_ttl),
+            store_set_cookie=cache.store_set_cookie,
+            targets=tuple(name.lower() for name in cache.targeted),
+            tag_fields=tuple(name.lower() for name in cache.tag_headers),
+            max_object=cache.max_object,
+            stale_if_error_default=int(recovery.max_stale),
+            override=recovery.override,
+            ignore_client_no_cache=cache.ignore_client_no_cache,
+            **without_heuristic,  # type: ignore[arg-type]  # mypy joins the two value types
+        )
+
+
+class Config(Table):
+    """The whole file, checked."""
+
+    edge: Edge = Field(default_factory=Edge)
+    listen: Listen = Field(default_factory=Listen)
+    limits: Limits = Field(default_factory=Limits)
+    ledger: Ledger = Field(default_factory=Ledger)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    sites: Annotated[tuple[Site, ...], BeforeValidator(values.listed("[[site]] tables")), Field(alias="site")] = ()
+    _path: Path | None = PrivateAttr(default=None)
+    _flags: Flags = PrivateAttr(default=NO_FLAGS)
+
+    def remember(self, path: Path | None, flags: Flags) -> None:
+        """Keep where this came from, so that a reload can read it again."""
+        self._path, self._flags = path, flags
+
+    @property
+    def path(self) -> Path | None:
+        """The file it was read from; None when flags made it all."""
+        return self._path
+
+    @property
+    def flags(self) -> Flags:
+        """The flags that lie over the file."""
+        return self._flags

@@ -1,0 +1,45 @@
+"""What `edgeproxy demo` prints: where everything is, and what to try.
+
+Owns: the text. Must not start anything.
+"""
+
+
+def banner(edge_url: str, origin_url: str, admin_url: str) -> str:
+    """The list of what to try, with commands that can be pasted; URLs without a slash at the end."""
+    steps = (
+        ("Browse it", f"open {edge_url}/ and look at the foot of each page: it says when the origin rendered it"),
+        ("A miss, then a hit", f"curl -sI {edge_url}/gallery | grep -iE '^(age|cache-status|edge-block|repr-digest)'"),
+        ("Break the origin", f"curl -d mode=down {edge_url}/break/set      (or 500, slow, truncated; or open {edge_url}/break)"),
+        ("Still there", f"curl -sI {edge_url}/articles/keepers-night | grep -iE '^(HTTP|age|cache-status|proxy-status)'"),
+        ("Mend it", f"curl -d mode=ok {edge_url}/break/set"),
+        (
+            "Compressed",
+            f"curl -sI -H 'Accept-Encoding: br, gzip' {edge_url}/articles/fog-signals | grep -iE '^(content-encoding|vary|etag)'",
+        ),
+        ("A range of a large file", f"curl -s -r 0-99 -D - -o /dev/null {edge_url}/large.bin"),
+        ("An event stream", f"curl -N {edge_url}/events"),
+        ("A WebSocket", f"open {edge_url}/live and say something"),
+        ("Explain an answer", f"edgeproxy explain {edge_url}/gallery"),
+        ("Purge by tag", "edgeproxy purge --tag articles"),
+        ("The history of a page", f"edgeproxy ledger history {edge_url}/logbook"),
+        ("Check every byte", "edgeproxy ledger verify"),
+        ("Counters", f"curl -s {admin_url}/metrics | grep edgeproxy_requests_total"),
+        ("Traces", "set OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 and start again (Jaeger takes it as it is)"),
+    )
+    width = max(len(name) for name, _ in steps)
+    lines = [
+        "",
+        "  The demo is running.",
+        "",
+        f"    the edge      {edge_url}/",
+        f"    the origin    {origin_url}/",
+        f"    admin         {admin_url}/",
+        "",
+        "  To try:",
+        "",
+        *(f"    {number:2}  {name.ljust(width)}  {what}" for number, (name, what) in enumerate(steps, start=1)),
+        "",
+        "  Ctrl-C ends it.",
+        "",
+    ]
+    return "\n".join(lines)

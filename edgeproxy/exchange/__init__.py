@@ -1,0 +1,1 @@
+"""SHELL: the life of one exchange: lookup, plan, coalesce, fetch, record, deliver."""

@@ -1,0 +1,76 @@
+"""What is asked of the origin, and what of its answer is kept.
+
+Owns: the origin request written anew from the parsed one, and the stored head made from a received one. Pure: does no I/O.
+"""
+
+from collections.abc import AsyncIterator
+
+from edgeproxy.caching import freshness, storable
+from edgeproxy.exchange.heads import IDENTITY, VIA
+from edgeproxy.exchange.site import Site
+from edgeproxy.origin.messages import OriginRequest, OriginResponse
+from edgeproxy.wire import etags
+from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.forwarding import forwarded_request_fields
+from edgeproxy.wire.messages import CHUNKED, Request
+
+VIA_NAME = VIA.partition(" ")[2]
+
+SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
+IDEMPOTENT = SAFE | {"PUT", "DELETE"}
+
+# A fetch for the store asks for the whole representation, whatever part or condition this one client has.
+_ONE_CLIENTS_OWN = frozenset(
+    ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "accept-encoding")
+)
+_OF_THE_CODING = frozenset(
+    ("content-encoding", "content-length", "content-md5", "content-digest", "repr-digest", "digest", "etag", "accept-ranges")
+)
+
+
+def authority(site: Site, request: Request) -> str:
+    """The `Host` that the origin sees."""
+    return site.host_header or request.authority
+
+
+def for_store(site: Site, request: Request, conditions: Fields, *, peer: str, trusted: bool) -> OriginRequest:
+    """A GET for the whole representation in identity coding, with the cache's own conditions."""
+    fields = _forwarded(request, peer=peer, trusted=trusted).without(_ONE_CLIENTS_OWN)
+    fields = fields.plus(("Accept-Encoding", IDENTITY), *conditions.lines)
+    return OriginRequest("GET", request.target, authority(site, request), fields, repeatable=True)
+
+
+def as_is(site: Site, request: Request, body: AsyncIterator[bytes] | None, *, peer: str, trusted: bool) -> OriginRequest:
+    """The client's own request, with everything that is end-to-end in it."""
+    length = None if request.body_length == CHUNKED else request.body_length
+    return OriginRequest(
+        request.method,
+        request.target,
+        authority(site, request),
+        _forwarded(request, peer=peer, trusted=trusted),
+        body=body,
+        body_length=length,
+        repeatable=request.method in IDEMPOTENT and body is None,
+    )
+
+
+def _forwarded(request: Request, *, peer: str, trusted: bool) -> Fields:
+    return forwarded_request_fields(request, peer=peer, trusted=trusted, via_name=VIA_NAME)
+
+
+def kept_fields(site: Site, response: OriginResponse, *, decoded: bool) -> Fields:
+    """The fields of the stored head: with `Date` in any case, and the corrected initial age (RFC 9111 section 4.2.3) as `Age`.
+
+    `decoded`: the body came compressed and is kept in identity coding; what spoke of the coded bytes goes, the validator is weak.
+    """
+    kept = storable.stored_fields(response.fields, response.request_time, response.response_time, site.policy)
+    if not decoded:
+        return kept
+    etag = kept.get("etag")
+    kept = kept.without(_OF_THE_CODING)
+    return kept.plus(("ETag", etags.weakened(etag))) if etag else kept
+
+
+def initial_age(response: OriginResponse) -> int:
+    """Corrected initial age in seconds."""
+    return freshness.initial_age(response.fields, response.request_time, response.response_time)

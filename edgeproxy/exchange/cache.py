@@ -1,0 +1,183 @@
+"""What is stored, made usable: find the entry for a request, bring it into memory, prove it, and judge it by the rules.
+
+Owns: index, memory tier and rules together, and the way from a version in the ledger to a `Resident`. Must not talk to an origin
+or a client. A version that fails its proof is quarantined here, and the one before it takes its place.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgeproxy.caching import freshness, tags
+from edgeproxy.caching.key import primary_key
+from edgeproxy.caching.model import Height, Mark, Policy
+from edgeproxy.clock import Instant
+from edgeproxy.errors import Corrupt, StoreError
+from edgeproxy.exchange.index import Entry, Index
+from edgeproxy.exchange.resident import Resident
+from edgeproxy.exchange.site import Site
+from edgeproxy.ledger.digests import site_salt
+from edgeproxy.ledger.fold import Version
+from edgeproxy.ledger.rules import Rules
+from edgeproxy.ledger.verify import Verified, verify_body, verify_stored
+from edgeproxy.storage.bodies import BodyStore
+from edgeproxy.storage.ledger_db import LedgerDb
+from edgeproxy.storage.memory import MemoryTier
+from edgeproxy.tasks import spawn
+from edgeproxy.wire.messages import Request
+
+log = logging.getLogger("edgeproxy.cache")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the cache has for a request. `resident` is None on a miss; `varies` then says that other variants exist."""
+
+    key: str
+    entry: Entry | None = None
+    resident: Resident | None = None
+    mark: Mark = Mark.NONE
+    varies: bool = False
+    corrupt: bool = False
+    """The newest version failed its proof; `resident` is an older one, or None."""
+
+
+class Cache:
+    """Index, memory tier and rules of one node."""
+
+    def __init__(
+        self, index: Index, tier: MemoryTier[Resident], rules: Rules, bodies: BodyStore, db: LedgerDb, salt: bytes
+    ) -> None:
+        self.index = index
+        self.tier = tier
+        self.rules = rules
+        self.bodies = bodies
+        self.db = db
+        self.on_corrupt: Callable[[Entry, Version, Corrupt], None] = _say_corrupt
+        self.on_resident: Callable[[Site, Resident], None] = lambda site, resident: None
+        self.genesis_salt = salt
+        self._salts: dict[str, bytes] = {}
+        self._loading: dict[str, asyncio.Task[Resident | None]] = {}
+
+    def salt(self, site: str) -> bytes:
+        """The salt of a site's URL digests, derived from the genesis block."""
+        salt = self._salts.get(site)
+        if salt is None:
+            salt = self._salts[site] = site_salt(self.genesis_salt, site)
+        return salt
+
+    def key(self, site: Site, request: Request) -> str:
+        """The primary cache key of a request."""
+        memo = request.memo
+        if memo.get("key_rules") is not site.keys:
+            memo["key"] = primary_key(request.url, site.keys)
+            memo["key_rules"] = site.keys
+        key: str = memo["key"]
+        return key
+
+    async def find(self, site: Site, request: Request, now: Instant) -> Found:
+        """The entry that `request` selects, in memory and proved. Raises nothing: what is damaged is as if it were not there."""
+        key = self.key(site, request)
+        slot = self.index.slot(key)
+        if slot is None:
+            return Found(key)
+        entry = slot.select(request)
+        if entry is None:
+            return Found(key, varies=True)
+        resident = entry.pending or self.tier.get(entry.tier_key)
+        corrupt = False
+        if resident is None:
+            newest = entry.versions[-1] if entry.versions else None
+            resident = await self._load_once(site, entry)
+            corrupt = newest is not None and (not entry.versions or entry.versions[-1] is not newest)
+        if resident is None:
+            return Found(key, entry, corrupt=corrupt)
+        entry.used = now
+        return Found(key, entry, resident, self.judge(site, entry, resident), corrupt=corrupt)
+
+    def judge(self, site: Site, entry: Entry, resident: Resident) -> Mark:
+        """What the rules say of a resident now, and when it stops being fresh; kept until the rules change."""
+        if resident.generation != self.rules.generation:
+            stored = resident.stored
+            resident.mark = self.rules.mark(
+                Height(resident.floor - 1), site=site.name, url=stored.url, tags=resident.tags, groups=resident.groups
+            )
+            resident.generation = self.rules.generation
+        mark = resident.mark if resident.mark.value >= entry.held.value else entry.held
+        if mark is not Mark.NONE:
+            resident.fresh_until = Instant(0)
+        return mark
+
+    def describe(self, entry: Entry, resident: Resident, policy: Policy) -> None:
+        """Fill in what follows from the stored head under a site's policy."""
+        stored = resident.stored
+        if entry.selecting:
+            entry.fields = stored.fields
+        resident.tags = tags.tags(stored.fields, policy)
+        resident.groups = tags.cache_groups(stored.fields)
+        resident.fresh_until = freshness.fresh_until(stored, policy)
+
+    def keep(self, resident: Resident) -> None:
+        """Put a resident into the memory tier, under its budget."""
+        stored_text = sum(len(name) + len(value) for name, value in resident.stored.fields.lines)
+        body = resident.body.value if resident.body else b""
+        resident.size = len(body) + 3 * stored_text + 1024
+        self.tier.put(resident.tier_key, resident, resident.size)
+
+    async def _load_once(self, site: Site, entry: Entry) -> Resident | None:
+        """Load `entry` from disk; whoever asks meanwhile waits for the same load."""
+        loading = self._loading.get(entry.tier_key)
+        if loading is None:
+            loading = self._loading[entry.tier_key] = spawn(self._load(site, entry), name="load")
+            loading.add_done_callback(lambda _: self._loading.pop(entry.tier_key, None))
+        return await asyncio.shield(loading)
+
+    async def _load(self, site: Site, entry: Entry) -> Resident | None:
+        while entry.versions:
+            version = entry.versions[-1]
+            try:
+                resident = await self._prove(site, entry, version)
+            except Corrupt as error:
+                await self._set_aside(entry, version, error)
+                continue
+            except StoreError as error:
+                log.error("cannot read block %d: %s", version.height, error)
+                return None
+            if entry.pending is None and entry.versions and entry.versions[-1] is version:
+                self.keep(resident)
+                self.on_resident(site, resident)
+            return entry.pending or resident
+        return None
+
+    async def _prove(self, site: Site, entry: Entry, version: Version) -> Resident:
+        """Read one version and prove block, head and body against each other."""
+        row = await self.db.load(version.height)
+        stored = verify_stored(row.raw, version.leaf, row.head, version.url, version.selecting, self.salt(version.site)).value
+        body: Verified[bytes] | None = None
+        if version.body.length <= site.memory_object:
+            body = verify_body(version.body, await self.bodies.read(version.body))
+        elif not self.bodies.exists(version.body.digest):
+            raise Corrupt("body is missing", digest=version.body.digest.hex())
+        resident = Resident(entry.tier_key, stored, version.body, body)
+        resident.floor = version.height + 1
+        self.describe(entry, resident, site.policy)
+        return resident
+
+    async def _set_aside(self, entry: Entry, version: Version, error: Corrupt) -> None:
+        """Quarantine what failed its proof. The version before it may be used, but only as a stale one."""
+        self.on_corrupt(entry, version, error)
+        if "digest" in error.fields:
+            await self.bodies.quarantine(version.body.digest)
+        entry.held = Mark.SOFT
+        self.index.drop(entry, version)
+
+    async def body_failed(self, entry: Entry, resident: Resident, error: Corrupt) -> None:
+        """A body failed its proof while it was being streamed."""
+        self.tier.remove(resident.tier_key)
+        for version in [v for v in entry.versions if v.body.digest == resident.ref.digest]:
+            await self._set_aside(entry, version, error)
+
+
+def _say_corrupt(entry: Entry, version: Version, error: Corrupt) -> None:
+    log.error("block %d of %s failed its proof and is set aside: %s", version.height, entry.key, error)

@@ -1,0 +1,217 @@
+"""Sends what comes out of the store, whole or in part, and only what is verified.
+
+Owns: the way from a `Resident` (or a body still arriving) to the client: preconditions, ranges, choice of the form, the head.
+Bodies that are not in memory are read in chunks, each checked before it is sent. Must not look up, fetch or decide what to serve.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from edgeproxy.caching import freshness, preconditions, status
+from edgeproxy.caching.model import Reason, StoredResponse
+from edgeproxy.caching.preconditions import NotModified, Partial, Unsatisfiable, Whole
+from edgeproxy.clock import Clock
+from edgeproxy.exchange import heads
+from edgeproxy.exchange.exchange import Exchange
+from edgeproxy.exchange.flights import Incoming
+from edgeproxy.exchange.heads import IDENTITY, Form
+from edgeproxy.exchange.resident import Resident
+from edgeproxy.ledger.chunks import CHUNK
+from edgeproxy.ledger.verify import verify_chunk, verify_leaves
+from edgeproxy.storage.bodies import BodyStore
+from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.messages import Request
+from edgeproxy.wire.negotiate import select_coding
+from edgeproxy.wire.ranges import Multipart, content_range, multipart_parts, unsatisfied_range
+
+Verdict = preconditions.Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How a stored response answers one request: in which form, and whole, in part, or not at all."""
+
+    form: Form
+    verdict: Verdict
+
+
+def choose(request: Request, resident: Resident) -> Chosen:
+    """The form by `Accept-Encoding`, then the preconditions and ranges against that form's validator (RFC 9110 section 13.2.2).
+
+    A client that kept any form of this response has the content, so a match with any of their validators is a 304.
+    """
+    fields, stored = request.fields, resident.stored
+    forms = resident.forms
+    form = forms[IDENTITY]
+    if len(forms) > 1 and "range" not in fields:
+        coding = select_coding(fields.get("accept-encoding"), tuple(forms))
+        form = forms.get(coding or IDENTITY, form)
+    verdict = judge(request, stored, form.etag, form.length)
+    if isinstance(verdict, Whole) and len(forms) > 1 and "if-none-match" in fields:
+        for other in forms.values():
+            if other is not form and isinstance(judge(request, stored, other.etag, other.length), NotModified):
+                return Chosen(other, NotModified())
+    return Chosen(form, verdict)
+
+
+def judge(request: Request, stored: StoredResponse, etag: str | None, length: int) -> Verdict:
+    """Preconditions and ranges of `request` against one representation."""
+    return preconditions.evaluate(
+        request,
+        status=stored.status,
+        etag=etag,
+        last_modified=stored.fields.get("last-modified"),
+        length=length,
+        date=stored.fields.get("date"),
+    )
+
+
+class Delivery:
+    """Writes answers out of the store to streams."""
+
+    def __init__(self, bodies: BodyStore, clock: Clock) -> None:
+        self._bodies = bodies
+        self._clock = clock
+
+    async def resident(self, exchange: Exchange, resident: Resident, *, reason: Reason, forwarded: bool) -> None:
+        """Answer with a stored response. `forwarded`: the origin was asked first, so this is no hit (RFC 9211 section 2.1).
+
+        Raises Corrupt, before the head is sent whenever the first chunk is the bad one; ClientGone.
+        """
+        chosen = choose(exchange.request, resident)
+        stored, now = resident.stored, self._clock.now()
+        exchange.block = stored.height
+        exchange.reason = reason
+        age = freshness.current_age(stored, now)
+        ttl = (resident.fresh_until - now) // 1000 if resident.fresh_until else -age
+        if forwarded:
+            exchange.detail = reason
+            told = exchange.cache_status()
+        else:
+            told = status.cache_status_hit(reason, ttl)
+        fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
+        fields = fields.plus(("Age", str(age)), ("Cache-Status", told))
+        await self._send(exchange, chosen, fields, stored.status, resident)
+
+    async def _send(self, exchange: Exchange, chosen: Chosen, fields: Fields, code: int, resident: Resident) -> None:
+        form = chosen.form
+        match chosen.verdict:
+            case NotModified():
+                await self.head(exchange, 304, heads.not_modified(fields), None)
+            case Unsatisfiable():
+                unsatisfied = fields.without(frozenset(("repr-digest", "content-type"))).plus(
+                    ("Content-Range", unsatisfied_range(form.length))
+                )
+                await self.head(exchange, 416, unsatisfied, 0)
+            case Partial(ranges) if len(ranges) > 1:
+                boundary = form.digest.hex()
+                parts = multipart_parts(ranges, fields.get("content-type"), form.length, boundary)
+                typed = fields.replacing("Content-Type", f"multipart/byteranges; boundary={boundary}")
+                await self.head(exchange, 206, typed, parts.total)
+                await self._send_parts(exchange, resident, form, parts)
+            case Partial(ranges):
+                first, last = ranges[0]
+                ranged = fields.plus(("Content-Range", content_range(first, last, form.length)))
+                await self._send_slice(exchange, resident, form, (first, last), (206, ranged, last - first + 1))
+            case _:
+                await self._send_slice(exchange, resident, form, (0, form.length - 1), (code, fields, form.length))
+        await exchange.stream.finish()
+
+    async def _send_slice(
+        self, exchange: Exchange, resident: Resident, form: Form, span: tuple[int, int], head: tuple[int, Fields, int]
+    ) -> None:
+        """Head and one contiguous piece. The first bytes are proved before the head goes out."""
+        if exchange.request.method == "HEAD" or span[1] < span[0]:
+            await self.head(exchange, *head)
+            return
+        pieces = self._pieces(resident, form, *span)
+        first = await anext(pieces)
+        await self.head(exchange, *head)
+        await exchange.stream.send(first)
+        async for piece in pieces:
+            await exchange.stream.send(piece)
+
+    async def _send_parts(self, exchange: Exchange, resident: Resident, form: Form, parts: Multipart) -> None:
+        for head, first, last in parts.parts:
+            await exchange.stream.send(head)
+            async for piece in self._pieces(resident, form, first, last):
+                await exchange.stream.send(piece)
+        await exchange.stream.send(parts.closing)
+
+    async def _pieces(self, resident: Resident, form: Form, first: int, last: int) -> AsyncIterator[bytes]:
+        """The verified bytes from `first` to `last`, inclusive. Raises Corrupt."""
+        if form.data is not None:
+            yield form.data if last - first + 1 == len(form.data) else form.data[first : last + 1]
+            return
+        ref = resident.ref
+        leaves = verify_leaves(ref, await self._bodies.chunk_leaves(ref))
+        body = await self._bodies.stream(ref)
+        for index in range(first // CHUNK, last // CHUNK + 1):
+            start = index * CHUNK
+            piece = verify_chunk(ref, leaves, index, await body.read(start, min(CHUNK, ref.length - start))).value
+            yield piece[max(0, first - start) : last + 1 - start]
+
+    async def head(self, exchange: Exchange, code: int, fields: Fields, length: int | None) -> None:
+        """Send a head with what the exchange itself has to say: `Proxy-Status` and `Server-Timing`."""
+        exchange.status = code
+        lines: list[tuple[str, str]] = []
+        if exchange.proxy_status:
+            lines.append(("Proxy-Status", exchange.proxy_status))
+        lines.append(("Server-Timing", self._timing(exchange)))
+        await exchange.stream.send_head(code, fields.plus(*lines), length)
+
+    def _timing(self, exchange: Exchange) -> str:
+        edge = (self._clock.monotonic() - exchange.stream.started) * 1000
+        members = [f"edge;dur={edge:.1f}"]
+        if exchange.origin_seconds is not None:
+            members.append(f"origin;dur={exchange.origin_seconds * 1000:.1f}")
+        if exchange.span.sampled:
+            members.append(f'traceparent;desc="{exchange.span.traceparent}"')
+        return ", ".join(members)
+
+    async def incoming(self, exchange: Exchange, incoming: Incoming) -> None:
+        """Answer from a body that is still arriving, as fast as it comes or the client reads.
+
+        Raises OriginTruncated and its like when the origin breaks off; the head has been sent by then, and the caller aborts.
+        """
+        request, length = exchange.request, incoming.length
+        exchange.reason = Reason.STORED
+        fields = incoming.fields.without(frozenset(("via", "content-length")))
+        fields = fields.plus(("Via", heads.via(incoming.fields)), ("Cache-Status", exchange.cache_status(stored=True)))
+        verdict: Verdict = Whole()
+        if incoming.status == 200:
+            verdict = preconditions.evaluate(
+                request,
+                status=200,
+                etag=fields.get("etag"),
+                last_modified=fields.get("last-modified"),
+                length=length if length is not None else 0,
+                date=fields.get("date"),
+            )
+        if isinstance(verdict, NotModified):
+            await self.head(exchange, 304, heads.not_modified(fields), None)
+        elif isinstance(verdict, Partial) and length is not None and len(verdict.ranges) == 1:
+            first, last = verdict.ranges[0]
+            ranged = fields.plus(("Content-Range", content_range(first, last, length)))
+            await self.head(exchange, 206, ranged, last - first + 1)
+            await self._follow(exchange, incoming, first, last)
+        else:
+            # A range of a body whose length is not known yet, or several of them: the whole is always a right answer.
+            await self.head(exchange, incoming.status, fields, length)
+            await self._follow(exchange, incoming, 0, None)
+        await exchange.stream.finish()
+
+    async def _follow(self, exchange: Exchange, incoming: Incoming, first: int, last: int | None) -> None:
+        if exchange.request.method == "HEAD":
+            return
+        reader = incoming.writer.reader()
+        try:
+            while piece := await reader.read():
+                start = reader.position - len(piece)
+                stop = len(piece) if last is None else min(len(piece), last + 1 - start)
+                if reader.position > first and stop > 0:
+                    await exchange.stream.send(piece[max(0, first - start) : stop])
+                if last is not None and reader.position > last:
+                    break
+        finally:
+            reader.close()

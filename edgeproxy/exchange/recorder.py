@@ -1,0 +1,209 @@
+"""Writes down what changed: every cache mutation becomes a draft for the sequencer, and a version once its block is there.
+
+Owns: the step from a received response to its block, and what happens to it in between. A response is served from memory from the
+moment it is whole; if its block cannot be committed (disk full), it is dropped again, and what was stored before stays.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
+
+from edgeproxy.caching.model import Digest, Height, Mark, Selecting, StoredResponse
+from edgeproxy.clock import Clock, Instant
+from edgeproxy.errors import EdgeError
+from edgeproxy.exchange import heads
+from edgeproxy.exchange.cache import Cache
+from edgeproxy.exchange.index import Entry
+from edgeproxy.exchange.resident import Resident
+from edgeproxy.exchange.site import Site
+from edgeproxy.ledger.block import Block
+from edgeproxy.ledger.digests import sha256
+from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, StoreDraft
+from edgeproxy.ledger.fold import Version
+from edgeproxy.ledger.verify import Verified
+from edgeproxy.sequencer.sequencer import Sequencer
+from edgeproxy.storage.forms import FormMaker
+from edgeproxy.tasks import spawn
+from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.http1 import encode_stored_head
+
+log = logging.getLogger("edgeproxy.recorder")
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A whole response as it will be kept. `fields` are those of the stored head, `Age` and `Date` already set right."""
+
+    url: str
+    status: int
+    fields: Fields
+    selecting: Selecting
+    response_time: Instant
+    initial_age: int
+    ref: BodyRef
+    body: Verified[bytes] | None
+    floor: int
+    """Size of the ledger when the request went out: what was purged since then is not kept."""
+    trace: str
+
+
+class Recorder:
+    """Admits responses and purges, and follows them until their block is committed."""
+
+    def __init__(self, cache: Cache, sequencer: Sequencer, forms: FormMaker, clock: Clock) -> None:
+        self._cache = cache
+        self._sequencer = sequencer
+        self._forms = forms
+        self._clock = clock
+        self.failure: EdgeError | None = None
+        """Why the last response could not be recorded; None once one was again."""
+        cache.on_resident = self.make_forms
+
+    @property
+    def floor(self) -> int:
+        """Height of the next block: rules that are appended from now on lie at or above it."""
+        return self._sequencer.next_height
+
+    def store(self, site: Site, key: str, received: Received) -> Resident | None:
+        """Admit a new response; None when a purge that came meanwhile covers it."""
+        entry = self._cache.index.entry(site.name, key, received.selecting)
+        return self._admit(site, entry, received, "store")
+
+    def refresh(self, site: Site, entry: Entry, received: Received) -> Resident | None:
+        """The origin confirmed a stored response; its head is new, its body the same."""
+        return self._admit(site, entry, received, "refresh")
+
+    def _admit(self, site: Site, entry: Entry, received: Received, op: Literal["store", "refresh"]) -> Resident | None:
+        stored = StoredResponse(
+            url=received.url,
+            status=received.status,
+            fields=received.fields,
+            response_time=received.response_time,
+            initial_age=received.initial_age,
+            body=received.ref.digest,
+            length=received.ref.length,
+            selecting=received.selecting,
+        )
+        resident = Resident(entry.tier_key, stored, received.ref, received.body)
+        resident.floor = received.floor
+        self._cache.describe(entry, resident, site.policy)
+        held, entry.held = entry.held, Mark.NONE
+        if self._cache.judge(site, entry, resident) is not Mark.NONE:
+            entry.held = held
+            self._cache.index.forget_if_empty(entry)
+            return None
+        draft = StoreDraft(
+            op=op,
+            site=site.name,
+            url=received.url,
+            selecting=received.selecting,
+            status=received.status,
+            head=encode_stored_head(received.status, received.fields),
+            body=received.ref,
+            time=received.response_time,
+            trace=received.trace,
+        )
+        try:
+            block = self._sequencer.append(draft)
+        except EdgeError as error:
+            self._give_up(site, entry, resident, error)
+            return None
+        entry.pending = resident
+        entry.used = self._clock.now()
+        self._cache.keep(resident)
+        block.add_done_callback(partial(self._settled, site, entry, resident, draft))
+        self.make_forms(site, resident)
+        return resident
+
+    def _settled(self, site: Site, entry: Entry, resident: Resident, draft: StoreDraft, done: "asyncio.Future[Block]") -> None:
+        """Its block is committed, or never will be."""
+        if done.cancelled() or (error := done.exception()) is not None:
+            failure = None if done.cancelled() else error
+            known = failure if isinstance(failure, EdgeError) else EdgeError("block was not committed")
+            self._give_up(site, entry, resident, known)
+            return
+        block = done.result()
+        self.failure = None
+        version = Version(
+            height=block.height,
+            leaf=block.leaf,
+            op=draft.op,
+            site=draft.site,
+            url=draft.url,
+            selecting=draft.selecting,
+            status=draft.status,
+            head=sha256(draft.head),
+            body=draft.body,
+            time=block.time,
+        )
+        self._cache.index.add(entry, version)
+        resident.committed(replace(resident.stored, height=Height(block.height), response_time=block.time))
+        if entry.pending is resident:
+            entry.pending = None
+            if self._cache.tier.get(entry.tier_key) is not resident:
+                self._cache.keep(resident)
+
+    def _give_up(self, site: Site, entry: Entry, resident: Resident, error: EdgeError) -> None:
+        log.error("response for %s could not be recorded and is not kept: %s", entry.key, error)
+        self.failure = error
+        if entry.pending is resident:
+            entry.pending = None
+        if self._cache.tier.get(entry.tier_key) is resident:
+            self._cache.tier.remove(entry.tier_key)
+        self._cache.index.forget_if_empty(entry)
+
+    def make_forms(self, site: Site, resident: Resident) -> None:
+        """Ask for the coded forms of a body; they are served from when they are ready."""
+        fields = resident.stored.fields
+        content_type = fields.get("content-type") or ""
+        if not site.compress or resident.body is None or "content-encoding" in fields or resident.stored.status == 206:
+            return
+        if "no-transform" in (fields.get("cache-control") or "").lower():
+            return
+        resident.compressible = self._forms.is_wanted(content_type, resident.stored.length)
+        if resident.compressible:
+            self._forms.request(resident.stored.body, resident.body.value, content_type, partial(self._forms_ready, resident))
+
+    def _forms_ready(self, resident: Resident, made: dict[str, bytes]) -> None:
+        if self._cache.tier.get(resident.tier_key) is not resident:
+            return
+        for coding, data in made.items():
+            resident.add_form(heads.coded_form(resident.stored, coding, data, sha256(data)))
+        self._cache.tier.put(resident.tier_key, resident, resident.size)
+
+    def invalidate(self, site: Site, url: str, key: str, trace: str) -> None:
+        """An unsafe request succeeded (RFC 9111 section 4.4): nothing stored for `url` is sent again without validation.
+
+        In force at once; the block follows. Writes none when nothing is stored for the URL.
+        """
+        slot = self._cache.index.slot(key)
+        if slot is None:
+            return
+        for entry in slot.entries:
+            entry.held = Mark.MUST_VALIDATE
+            resident = entry.pending or self._cache.tier.get(entry.tier_key)
+            if resident is not None:
+                resident.fresh_until = Instant(0)
+        draft = PurgeDraft(site.name, "url", url, "invalidate", self._clock.now(), trace)
+        spawn(self._append_rule(draft), name=f"invalidate {url}")
+
+    def invalidate_group(self, site: Site, group: str, trace: str) -> None:
+        """RFC 9875 section 3: everything of this origin in `group` needs validation."""
+        draft = PurgeDraft(site.name, "group", group, "invalidate", self._clock.now(), trace)
+        spawn(self._append_rule(draft), name=f"invalidate group {group}")
+
+    async def _append_rule(self, draft: PurgeDraft) -> None:
+        try:
+            await self._sequencer.append(draft)
+        except EdgeError as error:
+            log.error("rule could not be recorded, it holds until restart only: %s", error)
+
+    async def purge(self, draft: PurgeDraft) -> Block:
+        """Write a purge rule and wait until it is durable and in force; raises StoreError."""
+        return await self._sequencer.append(draft)
+
+    def body_uses(self, digest: Digest) -> bool:
+        """Whether some version still names this body."""
+        return digest in self._cache.index.bodies()

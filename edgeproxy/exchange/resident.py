@@ -1,0 +1,108 @@
+"""A stored response in memory, and its ready answers.
+
+Owns: what a hot hit needs, prepared: the forms of the body and, for each shape of request, the response head, of which only
+`Age` and the `ttl` change, once a second. Must not look anything up and must not decide; who asks has decided already.
+"""
+
+from edgeproxy.caching.model import Mark, StoredResponse
+from edgeproxy.clock import Instant
+from edgeproxy.exchange import heads
+from edgeproxy.exchange.heads import Form
+from edgeproxy.ledger.drafts import BodyRef
+from edgeproxy.ledger.verify import Verified
+
+MAX_ANSWERS = 16
+"""Shapes kept ready for one response; more than this is a client playing games, and they start over."""
+
+JOINED_LIMIT = 16_384
+"""Up to this size head and body are kept as one piece: one write costs less than a gathered one."""
+
+
+class Answer:
+    """One ready answer: everything but `Age` and `ttl` is fixed."""
+
+    __slots__ = ("body", "born", "fresh_until", "initial_age", "lead", "log_suffix", "ready", "second", "size", "tail")
+
+    def __init__(self, stored: StoredResponse, lead: bytes, tail: bytes, body: bytes, fresh_until: Instant) -> None:
+        self.born = stored.response_time // 1000
+        self.initial_age = stored.initial_age
+        self.fresh_until = fresh_until // 1000
+        self.lead = lead
+        self.tail = tail
+        self.body = body
+        self.second = -1
+        self.ready: bytes | tuple[bytes, bytes] = b""
+        self.size = 0
+        self.log_suffix = b""
+
+    def at(self, second: int) -> bytes | tuple[bytes, bytes]:
+        """The bytes to send during this second of the wall clock."""
+        if second != self.second:
+            age = self.initial_age + max(0, second - self.born)
+            head = b"%sAge: %d\r\nCache-Status: edgeproxy;hit;ttl=%d%s" % (self.lead, age, self.fresh_until - second, self.tail)
+            body = self.body
+            self.ready = head + body if len(body) <= JOINED_LIMIT else (head, body)
+            self.size = len(head) + len(body)
+            self.second = second
+        return self.ready
+
+
+class Resident:
+    """One stored response with its verified body, if that is small enough for memory, and what was derived from both."""
+
+    __slots__ = (
+        "answers",
+        "body",
+        "compressible",
+        "floor",
+        "forms",
+        "fresh_until",
+        "generation",
+        "groups",
+        "mark",
+        "ref",
+        "size",
+        "stored",
+        "tags",
+        "tier_key",
+    )
+
+    def __init__(self, tier_key: str, stored: StoredResponse, ref: BodyRef, body: Verified[bytes] | None) -> None:
+        self.tier_key = tier_key
+        self.stored = stored
+        self.ref = ref
+        self.body = body
+        self.forms: dict[str, Form] = {heads.IDENTITY: heads.identity_form(stored, body.value if body else None)}
+        self.compressible = False
+        self.fresh_until = Instant(0)
+        self.generation = -1
+        """Generation of the rules that `mark` was judged under."""
+        self.mark = Mark.NONE
+        self.floor = 0
+        """Size of the ledger when the request went to the origin: rules below it are older than this response."""
+        self.tags: frozenset[str] = frozenset()
+        self.groups: frozenset[str] = frozenset()
+        self.answers: dict[object, Answer] = {}
+        self.size = 0
+
+    @property
+    def etags(self) -> list[str]:
+        """The validators of all forms."""
+        return [form.etag for form in self.forms.values() if form.etag]
+
+    def committed(self, stored: StoredResponse) -> None:
+        """Its block is there: the same response, now with a height."""
+        self.stored = stored
+        self.answers.clear()
+
+    def add_form(self, form: Form) -> None:
+        """Another coding is ready to be served."""
+        self.forms[form.coding] = form
+        self.size += form.length
+        self.answers.clear()
+
+    def keep_answer(self, shape: object, answer: Answer) -> None:
+        """Remember a ready answer for requests of this shape."""
+        if len(self.answers) >= MAX_ANSWERS:
+            self.answers.clear()
+        self.answers[shape] = answer

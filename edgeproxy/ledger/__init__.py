@@ -1,0 +1,1 @@
+"""CORE: blocks, Merkle tree, rules, the fold of a chain into a cache index, and verification. No I/O, no clock."""

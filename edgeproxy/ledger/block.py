@@ -1,0 +1,218 @@
+"""A block: the exact bytes of one change of the cache, and what they say.
+
+Owns: the encoding (version 1), strict in both directions. Must not touch a store or a clock.
+
+A block is one JSON object, UTF-8, keys in the order below, no spaces, numbers as plain decimals, digests and salts in standard
+padded base64 ("B64"). Whoever verifies hashes the bytes as they are; nobody encodes anew.
+
+Every block:   v (1), height, prev, time, node, op, and then by op:
+  genesis      salt                          32 random bytes, B64; height 0 only. The salt of each site's digests follows from it.
+  store        url, variant, status, head, body, length, chunks, trace       a response was stored
+  refresh      the same                      a stored response was validated: new head, the body is that of an earlier block
+  purge        kind, scope, mode, trace      a rule; kind is url, prefix, tag, group or site; mode is soft, invalidate or hard
+  evict        body, length                  a body was deleted for space; earlier blocks that name it cannot be served
+where
+  prev     leaf hash (RFC 6962) of the block before, 32 zero bytes at height 0
+  time     milliseconds since the epoch; never less than that of the block before. For store and refresh it is the response time.
+  url      SHA-256(site salt || absolute URL);  variant: SHA-256 of the selecting fields' canonical form (`ledger.digests`)
+  head     SHA-256 of the stored head;  body: SHA-256 of the body;  length: its bytes
+  chunks   root over the body's chunks of 64 KiB when length > 262144, else null
+  scope    SHA-256 of the site's salt, kind and value (`digests.scope_digest`); the clear value is in the private table
+  trace    32 lower-case hex digits, or empty
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from edgeproxy.caching.model import Digest, Height
+from edgeproxy.clock import Instant
+from edgeproxy.errors import Corrupt, StoreError
+from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
+from edgeproxy.ledger.digests import ZERO, scope_digest, sha256, site_salt, url_digest, variant_digest
+from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, PurgeDraft, PurgeKind, PurgeMode, StoreDraft
+from edgeproxy.ledger.merkle import leaf_hash
+
+MAX_BLOCK = 65_535
+"""Bytes; an entry of a C2SP entry bundle has a length of 16 bits."""
+
+# A number that every JSON reader, a browser's too, keeps exactly.
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+_Hash = Annotated[Digest, msgspec.Meta(min_length=32, max_length=32)]
+_Trace = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{32})?\Z")]
+_Node = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
+class _Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: Literal[1]
+    height: Annotated[Height, msgspec.Meta(ge=0, le=2**53 - 1)]
+    prev: _Hash
+    time: Annotated[Instant, msgspec.Meta(ge=0, le=2**53 - 1)]
+    node: _Node
+
+
+class Genesis(_Common, frozen=True, forbid_unknown_fields=True):
+    """The first block."""
+
+    op: Literal["genesis"]
+    salt: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
+class Stored(_Common, frozen=True, forbid_unknown_fields=True):
+    """A store or refresh block."""
+
+    op: Literal["store", "refresh"]
+    url: _Hash
+    variant: _Hash
+    status: Annotated[int, msgspec.Meta(ge=200, le=599)]
+    head: _Hash
+    body: _Hash
+    length: _Count
+    chunks: _Hash | None
+    trace: _Trace
+
+
+class Purge(_Common, frozen=True, forbid_unknown_fields=True):
+    """A purge block."""
+
+    op: Literal["purge"]
+    kind: PurgeKind
+    scope: _Hash
+    mode: PurgeMode
+    trace: _Trace
+
+
+class Evict(_Common, frozen=True, forbid_unknown_fields=True):
+    """An evict block."""
+
+    op: Literal["evict"]
+    body: _Hash
+    length: _Count
+
+
+Entry = Genesis | Stored | Purge | Evict
+
+
+class _Peek(msgspec.Struct):
+    op: str
+
+
+_encoder = msgspec.json.Encoder()
+_peek = msgspec.json.Decoder(_Peek)
+_stored_decoder = msgspec.json.Decoder(Stored)
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    "genesis": msgspec.json.Decoder(Genesis),
+    "store": _stored_decoder,
+    "refresh": _stored_decoder,
+    "purge": msgspec.json.Decoder(Purge),
+    "evict": msgspec.json.Decoder(Evict),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The bytes, their leaf hash, and what they say."""
+
+    raw: bytes
+    leaf: Digest
+    entry: Entry
+
+    @property
+    def height(self) -> Height:
+        return self.entry.height
+
+    @property
+    def prev(self) -> Digest:
+        return self.entry.prev
+
+    @property
+    def time(self) -> Instant:
+        return self.entry.time
+
+    @property
+    def node(self) -> str:
+        return self.entry.node
+
+    @property
+    def op(self) -> str:
+        return self.entry.op
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a new block goes: its height, the leaf hash before it, its time, and who writes it."""
+
+    height: Height
+    prev: Digest
+    time: Instant
+    node: str
+
+
+def decode(raw: bytes) -> Block:
+    """The block in `raw`. Raises `Corrupt` for bytes that this module would not have written."""
+    if len(raw) > MAX_BLOCK:
+        raise Corrupt("block is too long", length=len(raw))
+    try:
+        decoder = _decoders.get(_peek.decode(raw).op)
+        if decoder is None:
+            raise Corrupt("block has an unknown op")
+        entry: Entry = decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt("block cannot be read", why=str(error)) from None
+    # Whatever slips through a lenient reader (order, spaces, escapes, repeated keys, sloppy base64) does not survive this.
+    if _encoder.encode(entry) != raw:
+        raise Corrupt("block is not in canonical form")
+    _check_meaning(entry)
+    return Block(raw, leaf_hash(raw), entry)
+
+
+def _check_meaning(entry: Entry) -> None:
+    if (entry.op == "genesis") != (entry.height == 0):
+        raise Corrupt("the genesis block is the one at height 0", height=entry.height)
+    if entry.height == 0 and entry.prev != ZERO:
+        raise Corrupt("block 0 names a block before it")
+    if isinstance(entry, Stored) and (entry.chunks is not None) != (entry.length > WHOLE_BODY_LIMIT):
+        raise Corrupt("only a long body has chunks", height=entry.height)
+
+
+def seal_genesis(time: Instant, node: str, salt: bytes) -> Block:
+    """Block 0. `salt` is 32 random bytes."""
+    return _sealed(Genesis(1, Height(0), ZERO, time, node, "genesis", salt))
+
+
+def seal(place: Place, draft: Draft, genesis_salt: bytes) -> Block:
+    """The block of `draft` at `place`. Raises StoreError when the draft says something that no block may say."""
+    try:
+        entry = _entry(place, draft, genesis_salt)
+    except ValueError as error:  # text that UTF-8 cannot carry, selecting fields out of order
+        raise StoreError("draft cannot become a block", why=str(error)) from None
+    return _sealed(entry)
+
+
+def _entry(place: Place, draft: Draft, genesis_salt: bytes) -> Entry:
+    height, prev, time, node = place.height, place.prev, place.time, place.node
+    match draft:
+        case StoreDraft(op=op, status=status, body=body, trace=trace):
+            salt = site_salt(genesis_salt, draft.site)
+            url, variant, head = url_digest(salt, draft.url), variant_digest(draft.selecting), sha256(draft.head)
+            named = (body.digest, body.length, body.chunks)
+            return Stored(1, height, prev, time, node, op, url, variant, status, head, *named, trace)
+        case PurgeDraft(kind=kind, mode=mode, trace=trace):
+            scope = scope_digest(site_salt(genesis_salt, draft.site), kind, draft.value)
+            return Purge(1, height, prev, time, node, "purge", kind, scope, mode, trace)
+        case EvictDraft():
+            return Evict(1, height, prev, time, node, "evict", draft.body, draft.length)
+
+
+def _sealed(entry: Entry) -> Block:
+    try:
+        # Reading it back is what makes sure that everybody else can.
+        return decode(_encoder.encode(entry))
+    except (Corrupt, ValueError, TypeError, OverflowError) as error:
+        raise StoreError("draft cannot become a block", why=str(error)) from None
+
+
+def body_of(entry: Stored) -> BodyRef:
+    """The body that a block names."""
+    return BodyRef(entry.body, entry.length, entry.chunks)

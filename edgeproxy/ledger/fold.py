@@ -1,0 +1,100 @@
+"""The state that the blocks add up to: the versions of every URL, the rules, and which bodies are gone.
+
+Owns: `Fold`. It trusts what it is given: whoever feeds it has checked block, names and chain (`ledger.replay`, the sequencer).
+It is kept in memory whole; one version costs about 0.6 KB.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgeproxy.caching.model import Digest, Height, Selecting
+from edgeproxy.clock import Instant
+from edgeproxy.ledger.block import Block, Evict, Purge, Stored
+from edgeproxy.ledger.drafts import BodyRef, Names, PurgeNames, StoredNames
+from edgeproxy.ledger.rules import Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One store or refresh block. `leaf` is kept so that the row read later can be proved to be the one that was folded."""
+
+    height: Height
+    leaf: Digest
+    op: Literal["store", "refresh"]
+    site: str
+    url: str
+    selecting: Selecting
+    status: int
+    head: Digest
+    body: BodyRef
+    time: Instant
+
+
+class Fold:
+    """What the ledger says up to `height` (-1: nothing)."""
+
+    def __init__(self, genesis_salt: bytes) -> None:
+        self.genesis_salt = genesis_salt
+        self.height = -1
+        self.by_url: dict[str, dict[Selecting, list[Version]]] = {}
+        """For each URL and variant the versions, newest last."""
+        self.rules = Rules(genesis_salt)
+        self.gone: dict[Digest, Height] = {}
+        """Bodies that were evicted and not stored again, with the height of the eviction."""
+        self._bodies: dict[Digest, BodyRef] = {}
+
+    def apply(self, block: Block, names: Names | None) -> Version | None:
+        """Take the next block; answers the version it made. A block at or below `height` is ignored: none counts twice.
+
+        `names` None for a purge means that its clear value was lost; for a store that it cannot be used.
+        """
+        if block.height <= self.height:
+            return None
+        self.height = block.height
+        match block.entry:
+            case Stored() as entry if isinstance(names, StoredNames):
+                return self._store(block, entry, names)
+            case Purge():
+                self.rules.apply(block, names if isinstance(names, PurgeNames) else None)
+            case Evict() as entry:
+                self.gone[entry.body] = entry.height
+                self._bodies.pop(entry.body, None)
+            case _:
+                pass
+        return None
+
+    def _store(self, block: Block, entry: Stored, names: StoredNames) -> Version:
+        variants = self.by_url.setdefault(names.url, {})
+        versions = variants.setdefault(names.selecting, [])
+        body = self._bodies.get(entry.body)
+        if body is None:
+            body = self._bodies[entry.body] = BodyRef(entry.body, entry.length, entry.chunks)
+        self.gone.pop(entry.body, None)
+        # The texts of the first version are shared by those after it.
+        first = versions[0] if versions else None
+        site, url, selecting = (first.site, first.url, first.selecting) if first else (names.site, names.url, names.selecting)
+        if site != names.site:
+            site = names.site
+        version = Version(block.height, block.leaf, entry.op, site, url, selecting, entry.status, entry.head, body, entry.time)
+        versions.append(version)
+        return version
+
+    def newest(self, url: str) -> list[Version]:
+        """The newest version of each variant of `url`, the newest of all first."""
+        return sorted((versions[-1] for versions in self.by_url.get(url, {}).values()), key=_height, reverse=True)
+
+    def history(self, url: str) -> list[Version]:
+        """All versions of `url`, of every variant, oldest first."""
+        return sorted((version for versions in self.by_url.get(url, {}).values() for version in versions), key=_height)
+
+    def has_body(self, version: Version) -> bool:
+        """Whether the ledger says that the version's body is there (it was not evicted since)."""
+        return version.body.digest not in self.gone
+
+    def bodies(self) -> dict[Digest, BodyRef]:
+        """Every body that should be in the store: named by a version and not evicted since."""
+        return dict(self._bodies)
+
+
+def _height(version: Version) -> int:
+    return version.height

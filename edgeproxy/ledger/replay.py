@@ -1,0 +1,354 @@
+"""Reading a whole ledger again: which of its rows are good, what is wrong with the others, and how the chain goes on.
+
+Owns: the judgement over stored rows. Must not read or write a store; rows come in by height, an account comes out. Recovery at
+start and the audit both use it, so that what one finds the other finds.
+
+How a row is judged. A row keeps a block's bytes and, apart from them, its leaf hash; the next block names that hash again in
+`prev`; the tree head keeps the last one and the root over all. So one damaged place is always outvoted:
+  bytes ≠ leaf, next block says leaf     the bytes are damaged: the version is not used, the chain goes on over the leaf hash
+  bytes ≠ leaf, next block says bytes    the leaf column is damaged: the block is good
+  bytes = leaf, next block says neither  the next row is damaged, or it is a fork: the next row is not used
+A damaged row is kept as it is, so it is named by every later audit. The tree head is the authority on where to go on when it is
+itself intact: a new block is never chained to something that the old head did not cover.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+
+from edgeproxy.caching.model import Digest, Height
+from edgeproxy.clock import Instant
+from edgeproxy.errors import Corrupt
+from edgeproxy.ledger.block import Block, Genesis, Stored, decode
+from edgeproxy.ledger.digests import ZERO, sha256
+from edgeproxy.ledger.drafts import NameColumns, Names, PurgeNames, decode_names
+from edgeproxy.ledger.fold import Fold
+from edgeproxy.ledger.merkle import MerkleFrontier, leaf_hash
+from edgeproxy.ledger.verify import check_head, check_names
+
+MAX_FAULTS = 10_000
+"""Faults that are listed; more are only counted."""
+
+
+class FaultKind(StrEnum):
+    """What is wrong with a ledger or its bodies."""
+
+    DATABASE = "database"
+    MISSING = "missing"
+    BLOCK = "block"
+    LEAF = "leaf"
+    CHAIN = "chain"
+    TIME = "time"
+    NAMES = "names"
+    HEAD = "head"
+    ROOT = "root"
+    BODY_DAMAGED = "body-damaged"
+    BODY_MISSING = "body-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. `height` is that of the block concerned, `digest` that of the body."""
+
+    kind: FaultKind
+    height: Height | None
+    digest: Digest | None
+    text: str
+
+    def __str__(self) -> str:
+        where = f" block {self.height}" if self.height is not None else ""
+        return f"{self.kind}{where}{' body ' + self.digest.hex() if self.digest else ''}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class RawRow:
+    """What a store has at one height, unchecked. `leaf` may have any length; `head` and `names` are None when there is no row."""
+
+    height: int
+    raw: bytes
+    leaf: bytes
+    head: bytes | None
+    names: NameColumns | None
+
+
+class TreeHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The state to append to, written with the blocks. `last` is the leaf hash of block `size`-1, `time` its time."""
+
+    size: int
+    root: Digest
+    time: Instant
+    last: Digest
+    peaks: tuple[Digest, ...]
+
+    def frontier(self) -> MerkleFrontier:
+        """The edge of the tree; raises ValueError when the head does not agree with itself."""
+        frontier = MerkleFrontier(self.size, self.peaks)
+        if frontier.root() != self.root:
+            raise ValueError("root does not follow from the peaks")
+        return frontier
+
+
+EMPTY_HEAD = TreeHead(0, MerkleFrontier().root(), Instant(0), ZERO, ())
+
+_head_encoder = msgspec.json.Encoder()
+_head_decoder = msgspec.json.Decoder(TreeHead)
+
+
+def encode_tree_head(head: TreeHead) -> bytes:
+    """The head as the store keeps it."""
+    return _head_encoder.encode(head)
+
+
+def decode_tree_head(data: bytes) -> TreeHead:
+    """The inverse; raises `Corrupt` for a head that does not agree with itself."""
+    try:
+        head = _head_decoder.decode(data)
+        head.frontier()
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Corrupt("tree head cannot be read", why=str(error)) from None
+    return head
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What a ledger came to. `faults` are in order of height, at most `MAX_FAULTS`; `fault_count` counts all.
+
+    `head` is where to go on. `unknown` heights have no leaf hash that could be told; `good` counts the usable blocks.
+    """
+
+    fold: Fold
+    head: TreeHead
+    faults: tuple[Fault, ...]
+    fault_count: int
+    good: int
+    missing: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Judged:
+    """A row after looking at it alone."""
+
+    row: RawRow
+    block: Block | None
+    computed: Digest | None
+    kept: Digest | None
+    why: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.block is not None and self.computed == self.kept
+
+
+@dataclass(slots=True)
+class Replay:
+    """Takes rows in ascending order of height, then `finish`. `genesis` is a second copy of block 0; both may be None."""
+
+    stored_head: TreeHead | None
+    genesis: bytes | None
+    _fold: Fold = field(init=False)
+    _faults: list[Fault] = field(init=False, default_factory=list)
+    _fault_count: int = field(init=False, default=0)
+    _good: int = field(init=False, default=0)
+    _missing: list[int] = field(init=False, default_factory=list)
+    _frontier: MerkleFrontier | None = field(init=False, default_factory=MerkleFrontier)
+    _waiting: _Judged | None = field(init=False, default=None)
+    _next: int = field(init=False, default=0)
+    _last: Digest | None = field(init=False, default=ZERO)
+    _time: Instant = field(init=False, default=Instant(0))
+
+    def __post_init__(self) -> None:
+        self._fold = Fold(_salt_of(self.genesis))
+
+    def feed(self, rows: Iterable[RawRow]) -> None:
+        """Take the next rows."""
+        for row in rows:
+            judged = _judge(row)
+            expected = self._waiting.row.height + 1 if self._waiting else 0
+            if row.height < expected:
+                self._fault(FaultKind.DATABASE, row.height, "row is out of order")
+                continue
+            if self._waiting:
+                self._settle(self._waiting, judged if row.height == expected else None)
+            self._skip_to(row.height, judged)
+            self._waiting = judged
+
+    def finish(self) -> Account:
+        """The account. Nothing can be fed after."""
+        if self._waiting:
+            self._settle(self._waiting, None)
+            self._waiting = None
+        head = self._conclude()
+        return Account(self._fold, head, tuple(self._faults), self._fault_count, self._good, tuple(self._missing))
+
+    def _fault(self, kind: FaultKind, height: int | None, text: str) -> None:
+        self._fault_count += 1
+        if len(self._faults) < MAX_FAULTS:
+            self._faults.append(Fault(kind, None if height is None else Height(height), None, text))
+
+    def _skip_to(self, height: int, then: _Judged) -> None:
+        while self._next < height:
+            self._fault(FaultKind.MISSING, self._next, "there is no such row")
+            self._missing.append(self._next)
+            # The block after a gap of one names the hash of what is missing.
+            known = then.block.prev if then.agrees and then.block and self._next == height - 1 else None
+            self._advance(known)
+
+    def _advance(self, leaf: Digest | None) -> None:
+        """One height further in the chain. Without its leaf hash the root cannot be computed any more."""
+        self._last = leaf
+        if leaf is None:
+            self._frontier = None
+        elif self._frontier is not None:
+            self._frontier.append(leaf)
+        self._next += 1
+
+    def _settle(self, judged: _Judged, then: _Judged | None) -> None:
+        """Decide what is true at this height, with the next row (if it is there) as witness."""
+        leaf, block = self._true_leaf(judged, then), judged.block
+        row = judged.row
+        if block is None:
+            self._fault(FaultKind.BLOCK, row.height, judged.why or "block is damaged")
+        elif leaf != judged.computed:
+            self._fault(FaultKind.BLOCK, row.height, "block does not match its leaf hash")
+            block = None
+        elif judged.computed != judged.kept:
+            self._fault(FaultKind.LEAF, row.height, "leaf hash kept beside the block is damaged")
+        if block is not None and self._last is not None and block.prev != self._last:
+            self._fault(FaultKind.CHAIN, row.height, "block does not follow from the one before it")
+            block = None
+        if block is not None and block.time < self._time:
+            self._fault(FaultKind.TIME, row.height, "block is older than the one before it")
+        self._advance(leaf)
+        if block is None and row.height == 0:
+            block = self._second_genesis(leaf)
+        if block is None:
+            self._apply_damaged(row)
+            return
+        self._time = Instant(max(self._time, block.time))
+        self._good += 1
+        self._apply(block, row)
+
+    def _true_leaf(self, judged: _Judged, then: _Judged | None) -> Digest | None:
+        if judged.agrees:
+            return judged.computed
+        witness = None
+        if then is not None and then.block is not None and then.agrees:
+            witness = then.block.prev
+        elif then is None and self.stored_head is not None and self.stored_head.size == judged.row.height + 1:
+            witness = self.stored_head.last
+        elif then is not None and then.block is not None and then.block.prev in (judged.computed, judged.kept):
+            witness = then.block.prev
+        if witness is not None:
+            return witness
+        return judged.kept
+
+    def _second_genesis(self, leaf: Digest | None) -> Block | None:
+        if self.genesis is None or leaf is None or leaf_hash(self.genesis) != leaf:
+            return None
+        return decode(self.genesis)
+
+    def _apply(self, block: Block, row: RawRow) -> None:
+        entry = block.entry
+        if isinstance(entry, Genesis) and self._fold.height < 0:
+            self._fold = Fold(entry.salt)
+        names = self._names(block, row)
+        if isinstance(entry, Stored):
+            if row.head is None:
+                self._fault(FaultKind.HEAD, row.height, "stored head is missing")
+                names = None
+            else:
+                try:
+                    check_head(entry, row.head)
+                except Corrupt as error:
+                    self._fault(FaultKind.HEAD, row.height, error.text)
+                    names = None
+        self._fold.apply(block, names)
+
+    def _names(self, block: Block, row: RawRow) -> Names | None:
+        try:
+            names = decode_names(row.names) if row.names is not None else None
+            check_names(block.entry, names, self._fold.genesis_salt)
+        except Corrupt as error:
+            self._fault(FaultKind.NAMES, row.height, error.text)
+            return None
+        return names
+
+    def _apply_damaged(self, row: RawRow) -> None:
+        """A purge whose block is damaged is obeyed from its private row, unproved: at worst it costs a needless fetch."""
+        if row.names is None:
+            return
+        try:
+            names = decode_names(row.names)
+        except Corrupt:
+            return
+        if isinstance(names, PurgeNames):
+            self._fold.rules.add(Height(row.height), names)
+
+    def _conclude(self) -> TreeHead:
+        """Compare with the stored tree head, and say where to go on."""
+        kept, size = self.stored_head, self._next
+        if kept is None:
+            if size:
+                self._fault(FaultKind.ROOT, None, "tree head is missing or damaged")
+            return self._own_head()
+        for height in range(size, kept.size):
+            self._fault(FaultKind.MISSING, height, "there is no such row")
+            self._missing.append(height)
+        if kept.size < size:
+            # One transaction writes both, so a whole head cannot be older than the rows: it is one from another time.
+            self._fault(FaultKind.ROOT, None, f"tree head covers {kept.size} of {size} blocks")
+            return self._own_head()
+        if self._frontier is not None and kept.size == size and self._frontier.root() != kept.root:
+            self._fault(FaultKind.ROOT, None, "root of the blocks is not that of the tree head")
+        return kept
+
+    def _own_head(self) -> TreeHead:
+        if self._frontier is None or self._last is None:
+            raise Corrupt("neither the blocks nor the tree head say how the chain goes on", blocks=self._next)
+        frontier = self._frontier
+        return TreeHead(frontier.size, frontier.root(), self._time, self._last, frontier.peaks)
+
+
+def _judge(row: RawRow) -> _Judged:
+    kept = Digest(row.leaf) if len(row.leaf) == 32 else None
+    try:
+        block = decode(row.raw)
+    except Corrupt as error:
+        return _Judged(row, None, leaf_hash(row.raw) if row.raw else None, kept, error.text)
+    if block.height != row.height:
+        return _Judged(row, None, block.leaf, kept, "block says another height")
+    return _Judged(row, block, block.leaf, kept)
+
+
+def _salt_of(genesis: bytes | None) -> bytes:
+    """The salt in the second copy of block 0; zeros when it is not there, then no name can be checked and none is believed."""
+    if genesis is not None:
+        try:
+            entry = decode(genesis).entry
+        except Corrupt:
+            return bytes(32)
+        if isinstance(entry, Genesis):
+            return entry.salt
+    return bytes(32)
+
+
+def head_checksum(data: bytes) -> bytes:
+    """Kept beside each row of small state, so that damage to it is told from a lie."""
+    return sha256(data)
+
+
+__all__ = [
+    "EMPTY_HEAD",
+    "MAX_FAULTS",
+    "Account",
+    "Fault",
+    "FaultKind",
+    "RawRow",
+    "Replay",
+    "TreeHead",
+    "decode_tree_head",
+    "encode_tree_head",
+    "head_checksum",
+]

@@ -1,0 +1,175 @@
+"""Asks the origins of one site: chooses, tries, retries, and hands back the response.
+
+Owns: how many times a request is tried and where. Must not decide about caching, and must not touch aiohttp beyond its trace
+configurations; that is `origin.pool`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import aiohttp
+
+from edgeproxy.clock import Clock
+from edgeproxy.errors import (
+    OriginConnectTimeout,
+    OriginError,
+    OriginRefused,
+    OriginReset,
+    OriginUnresolved,
+    OriginUntrusted,
+)
+from edgeproxy.origin.balancer import Balancer, RoundRobin, outcome_of_error, outcome_of_status
+from edgeproxy.origin.framing import Delimiter
+from edgeproxy.origin.messages import Body, Interim, Origin, OriginRequest, OriginResponse, OriginSettings
+from edgeproxy.origin.pool import OriginPool, Try
+from edgeproxy.origin.tunnel import Tunnel, open_tunnel
+from edgeproxy.wire.fields import Fields
+
+NOT_CONNECTED = (OriginConnectTimeout, OriginRefused, OriginUnresolved, OriginUntrusted)
+"""Errors before one byte of the request was written: any other origin may be asked instead."""
+
+
+class OriginClient:
+    """The origins of one site. May be made before a loop runs; connections are made when the first request needs them."""
+
+    def __init__(
+        self,
+        origins: Sequence[Origin],
+        clock: Clock,
+        settings: OriginSettings | None = None,
+        *,
+        balancer: Balancer | None = None,
+        trace_configs: Sequence[aiohttp.TraceConfig] = (),
+    ) -> None:
+        self._balancer = balancer or RoundRobin(origins)
+        self._clock = clock
+        self._settings = settings or OriginSettings()
+        self._trace_configs = tuple(trace_configs)
+        self._pools: dict[Origin, OriginPool] = {}
+        self._closed = False
+
+    @property
+    def settings(self) -> OriginSettings:
+        return self._settings
+
+    @property
+    def balancer(self) -> Balancer:
+        return self._balancer
+
+    async def fetch(self, request: OriginRequest, *, on_interim: Interim | None = None) -> OriginResponse:
+        """The response to `request`, as soon as its head is here. The caller must close it.
+
+        Tries the next origin while none could be connected to, and the same origin once more, on a fresh connection, when a
+        pooled one was dead before any byte of an answer and the request is repeatable. Each try is one run through aiohttp's
+        tracing hooks. Raises an OriginError; RequestRefused when the request cannot be sent as it is; and whatever the
+        request's body or `on_interim` raises.
+        """
+        tried: list[Origin] = []
+        tries = 0
+        failure: OriginError | None = None
+        while (origin := self._balancer.choose(tried)) is not None:
+            tried.append(origin)
+            attempt = Try(request, on_interim)
+            tries += 1
+            try:
+                return await self._try(origin, attempt, tries)
+            except NOT_CONNECTED as error:
+                failure = error
+                continue
+            except OriginReset:
+                if not (attempt.died_in_the_pool and request.repeatable and not attempt.body_taken):
+                    raise
+            self._pool(origin).drop_idle()
+            return await self._try(origin, Try(request, on_interim), tries + 1)
+        raise failure or OriginRefused("no origin may be asked now")
+
+    async def _try(self, origin: Origin, attempt: Try, tries: int) -> OriginResponse:
+        request_time = self._clock.now()
+        try:
+            response = await self._pool(origin).send(attempt)
+        except OriginError as error:
+            self._balancer.report(origin, outcome_of_error(error))
+            raise
+        answer = response.body.answer
+        assert answer.head is not None
+        assert answer.framing is not None
+        self._balancer.report(origin, outcome_of_status(answer.head.status))
+        delimiter = answer.framing.delimiter
+        return OriginResponse(
+            status=answer.head.status,
+            fields=answer.head.fields,
+            body_length=answer.framing.length if delimiter in (Delimiter.NOTHING, Delimiter.LENGTH) else None,
+            delimited_by_close=delimiter is Delimiter.CLOSE,
+            origin=origin,
+            request_time=request_time,
+            response_time=self._clock.now(),
+            body=_Reported(response.body, origin, self._balancer),
+            tries=tries,
+        )
+
+    async def open_tunnel(self, request: OriginRequest, upgrade: str) -> Tunnel | OriginResponse:
+        """Ask for a switch to one of the protocols in `upgrade`; a Tunnel, or the response when the origin answers in HTTP
+        (then close it).
+
+        The next origin is tried while none could be connected to. Not seen by aiohttp's tracing hooks. Raises OriginError and
+        RequestRefused.
+        """
+        tried: list[Origin] = []
+        failure: OriginError | None = None
+        while (origin := self._balancer.choose(tried)) is not None:
+            tried.append(origin)
+            try:
+                opened = await open_tunnel(request, upgrade, origin, self._pool(origin).tls, self._settings, self._clock)
+            except OriginError as error:
+                self._balancer.report(origin, outcome_of_error(error))
+                if not isinstance(error, NOT_CONNECTED):
+                    raise
+                failure = error
+                continue
+            status = 101 if isinstance(opened, Tunnel) else opened.status
+            self._balancer.report(origin, outcome_of_status(status))
+            return opened
+        raise failure or OriginRefused("no origin may be asked now")
+
+    def _pool(self, origin: Origin) -> OriginPool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            if self._closed:
+                raise OriginRefused("the client of this origin is closed", origin=origin.url)
+            pool = self._pools[origin] = OriginPool(origin, self._settings, self._trace_configs)
+        return pool
+
+    async def close(self) -> None:
+        """Close all connections. Bodies that are still being read fail."""
+        self._closed = True
+        pools = list(self._pools.values())
+        self._pools.clear()
+        for pool in pools:
+            await pool.close()
+        await asyncio.sleep(0)  # transports that were aborted tell their end in the next turn of the loop
+
+
+class _Reported:
+    """A body that tells the balancer when it breaks off."""
+
+    __slots__ = ("_balancer", "_body", "_origin")
+
+    def __init__(self, body: Body, origin: Origin, balancer: Balancer) -> None:
+        self._body = body
+        self._origin = origin
+        self._balancer = balancer
+
+    @property
+    def trailers(self) -> Fields:
+        return self._body.trailers
+
+    async def read(self) -> bytes:
+        try:
+            return await self._body.read()
+        except OriginError as error:
+            error.fields.setdefault("origin", self._origin.url)
+            self._balancer.report(self._origin, outcome_of_error(error))
+            raise
+
+    async def close(self) -> None:
+        await self._body.close()

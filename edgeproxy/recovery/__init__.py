@@ -1,0 +1,1 @@
+"""SHELL: what to do when an origin fails."""

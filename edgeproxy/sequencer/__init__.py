@@ -1,0 +1,1 @@
+"""DRIVER: the single writer of the ledger, and recovery on start."""

@@ -1,0 +1,101 @@
+"""From what is on the disk to a ledger that can be served and appended to, however damaged it is.
+
+Owns: the order of recovery. Must not delete anything: a damaged database is moved aside, its good rows live on in a new one.
+
+Steps, each only when the one before found a fault that a damaged row alone does not explain:
+  1. Read every row, check it against its hashes (`ledger.replay`). Damaged rows stay where they are, are not used, and are named.
+  2. The structure is damaged (SQLite says so, or rows are missing): search the file for whole records, and rebuild from them.
+  3. Not even how the chain goes on can be told: begin a new ledger; the old file lies beside it.
+"""
+
+import logging
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeproxy.errors import Corrupt
+from edgeproxy.ledger.fold import Fold
+from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
+from edgeproxy.storage.ledger_db import LedgerDb
+from edgeproxy.storage.ledger_rows import read_rows, read_state, structure_faults
+from edgeproxy.storage.salvage import Salvaged
+
+log = logging.getLogger("edgeproxy.recovery")
+
+_LOGGED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Where the ledger stands. `moved` is where a damaged database was put, None when it could stay."""
+
+    fold: Fold
+    head: TreeHead
+    faults: tuple[Fault, ...]
+    moved: Path | None
+
+
+def replay(connection: sqlite3.Connection) -> Account:
+    """Judge every row of a database. Raises sqlite3.Error where it cannot be read, `Corrupt` when the chain is lost.
+
+    Rows that a running edge adds meanwhile are left out.
+    """
+    connection.execute("BEGIN")
+    try:
+        # One snapshot: a tree head and the last row of the same commit.
+        state = read_state(connection)
+        last = connection.execute("SELECT max(height) FROM blocks").fetchone()[0]
+    finally:
+        connection.execute("COMMIT")
+    stop = max(-1 if last is None else last, -1) + 1
+    judge = Replay(state.head, state.genesis)
+    judge.feed(read_rows(connection, 0, stop))
+    return judge.finish()
+
+
+async def recover(db: LedgerDb) -> Recovered:
+    """Open `db` and bring it to a state that can be served and appended to. Raises StartError, StoreFull, StoreError."""
+    damage: list[str] = []
+    account: Account | None = None
+    try:
+        await db.open()
+        damage += await db.read(structure_faults)
+        account = await db.read(replay)
+    except Corrupt as error:
+        damage.append(str(error))
+    if account is not None and _is_usable(account) and not damage and not account.missing:
+        return _told(account, (), None)
+    log.error("ledger database is damaged: %s; salvaging what is whole", "; ".join(damage) or "rows are missing")
+    return await _rebuilt(db, damage)
+
+
+async def _rebuilt(db: LedgerDb, damage: list[str]) -> Recovered:
+    found = await db.salvage()
+    moved = await db.rebuild(found)
+    account: Account | None
+    try:
+        account = await db.read(replay)
+    except Corrupt as error:
+        damage.append(str(error))
+        account = None
+    if account is None or not _is_usable(account):
+        damage.append("a new ledger was begun")
+        # What was salvaged is of no use, yet it is kept too: nothing is ever deleted here.
+        moved = await db.rebuild(Salvaged()) if found.size() else moved
+        account = await db.read(replay)
+    text = f"{'; '.join(damage) or 'rows are missing'}; the damaged database was moved to {moved.name if moved else 'nowhere'}"
+    return _told(account, (Fault(FaultKind.DATABASE, None, None, text),), moved)
+
+
+def _is_usable(account: Account) -> bool:
+    """Without the salt of block 0 no URL can be matched to a block, and no new block may be made."""
+    return account.head.size == 0 or any(account.fold.genesis_salt)
+
+
+def _told(account: Account, before: tuple[Fault, ...], moved: Path | None) -> Recovered:
+    faults = before + account.faults
+    for fault in faults[:_LOGGED]:
+        log.error("ledger fault: %s", fault)
+    if account.fault_count + len(before) > _LOGGED:
+        log.error("ledger faults in all: %d", account.fault_count + len(before))
+    return Recovered(account.fold, account.head, faults, moved)

@@ -1,0 +1,369 @@
+"""The single writer of the ledger: drafts come in, blocks come out, in the order of arrival.
+
+Owns: heights, the chain, and when a batch is committed. Must not decide what is stored.
+
+A batch: make the bodies durable, seal the blocks on a copy of the chain's end, commit them in one transaction, and only then
+move the end, tell the fold, `on_commit` and the waiters. Whatever fails before the commit leaves the end where it was: no height
+is used up.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgeproxy.caching.model import Digest, Height
+from edgeproxy.clock import Clock, Instant
+from edgeproxy.errors import EdgeError, StoreError, StoreFull
+from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
+from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, StoreDraft, decode_names, encode_names, names_of
+from edgeproxy.ledger.fold import Fold
+from edgeproxy.ledger.merkle import MerkleFrontier
+from edgeproxy.ledger.replay import RawRow, TreeHead
+from edgeproxy.ledger.verify import verify_block
+from edgeproxy.sequencer.recovery import Recovered, recover
+from edgeproxy.storage.ledger_db import LedgerDb
+from edgeproxy.storage.ledger_rows import read_rows
+from edgeproxy.tasks import spawn
+
+log = logging.getLogger("edgeproxy.sequencer")
+
+MAX_WAITING = 8192
+"""Drafts that wait for their block, at most; their bodies are bounded by the body store."""
+
+
+class Bodies(Protocol):
+    """What the sequencer needs of the body store."""
+
+    async def make_durable(self, refs: Sequence[BodyRef]) -> None: ...
+
+    def exists(self, digest: Digest) -> bool: ...
+
+    async def delete(self, digest: Digest) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The ledger as committed: `size` blocks with this Merkle root; `time` is that of the last block."""
+
+    size: int
+    root: Digest
+    time: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A draft and the block it became."""
+
+    block: Block
+    draft: Draft
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    draft: Draft
+    future: asyncio.Future[Block]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sealed:
+    """A batch that is ready to be committed."""
+
+    rows: list[RawRow]
+    blocks: list[tuple[_Waiting, Block]]
+    head: TreeHead
+
+
+class Sequencer:
+    """`max_delay` in seconds; a batch is committed when its first draft has waited that long or it has `max_batch` drafts.
+
+    `on_commit` is called with each committed batch, after the fold has taken it and before the futures are resolved. `batch_span`
+    makes a context around each batch, for tracing. `random_bytes` makes the salt of a new ledger.
+    """
+
+    def __init__(
+        self, db: LedgerDb, bodies: Bodies, clock: Clock, node: str, *, max_delay: float = 0.1, max_batch: int = 256
+    ) -> None:
+        self.on_commit: Callable[[Sequence[Committed]], None] = lambda committed: None
+        self.batch_span: Callable[[Sequence[Draft]], AbstractContextManager[object]] = lambda drafts: nullcontext()
+        self.random_bytes: Callable[[int], bytes] = secrets.token_bytes
+        self.recovered: Recovered | None = None
+        self.fault: EdgeError | None = None
+        """Why the last batch could not be committed; None once one is again."""
+        self._db = db
+        self._bodies = bodies
+        self._clock = clock
+        self._node = node
+        self._max_delay = max_delay
+        self._max_batch = max_batch
+        self._queue: deque[_Waiting] = deque()
+        self._in_flight: tuple[_Waiting, ...] = ()
+        self._arrived = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._stopping = False
+        self._unsure = False
+        self._task: asyncio.Task[None] | None = None
+        self._fold: Fold | None = None
+        self._head: TreeHead | None = None
+
+    def __repr__(self) -> str:
+        size = self._head.size if self._head else None
+        return f"<Sequencer size={size} waiting={len(self._queue)} in_flight={len(self._in_flight)}>"
+
+    # -- life -----------------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> Fold:
+        """Open and recover the ledger, begin one when there is none, and start to write. The fold follows every commit.
+
+        Raises StartError, StoreFull, StoreError. What was wrong and could be lived with is in `recovered`.
+        """
+        recovered = self.recovered = await recover(self._db)
+        self._fold, self._head = recovered.fold, recovered.head
+        if recovered.head.size == 0:
+            await self._begin()
+        self._task = spawn(self._run(), name="sequencer")
+        return self.fold
+
+    async def _begin(self) -> None:
+        salt = self.random_bytes(32)
+        block = seal_genesis(self._clock.now(), self._node, salt)
+        frontier = MerkleFrontier()
+        frontier.append(block.leaf)
+        head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
+        # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
+        await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head)
+        self._head = head
+        self._fold = Fold(salt)
+        self._fold.apply(block, None)
+
+    async def stop(self) -> None:
+        """Commit what is waiting, then end. No draft is taken after. The database stays open; its owner closes it."""
+        self._stopping = True
+        self._arrived.set()
+        self._hurry.set()
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+
+    # -- for everybody --------------------------------------------------------------------------------------------------------
+
+    @property
+    def fold(self) -> Fold:
+        """The state up to the last commit."""
+        if self._fold is None:
+            raise StoreError("sequencer was not started")
+        return self._fold
+
+    @property
+    def next_height(self) -> Height:
+        """The height that the next draft will get at most: less if one before it fails."""
+        return Height(self._committed().size + self.pending)
+
+    @property
+    def pending(self) -> int:
+        """Drafts whose block is not committed yet."""
+        return len(self._in_flight) + len(self._queue)
+
+    def _committed(self) -> TreeHead:
+        if self._head is None:
+            raise StoreError("sequencer was not started")
+        return self._head
+
+    def head(self) -> Head:
+        """The last committed state."""
+        head = self._committed()
+        return Head(head.size, head.root, head.time)
+
+    def append(self, draft: Draft) -> asyncio.Future[Block]:
+        """Queue `draft`; the future gives its block once it is committed, or what prevented it. Never waits.
+
+        The draft is committed even if the future is cancelled. Raises StoreFull when too many wait, StoreError after `stop`.
+        """
+        if self._stopping or self._task is None or self._task.done():
+            raise StoreError("sequencer is not running")
+        if self.pending >= MAX_WAITING:
+            raise StoreFull("too many drafts are waiting for the ledger", waiting=len(self._queue))
+        future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(draft, future))
+        self._arrived.set()
+        if len(self._queue) >= self._max_batch:
+            self._hurry.set()
+        return future
+
+    async def flush(self) -> None:
+        """Wait until everything appended so far is committed or has failed."""
+        futures = [waiting.future for waiting in (*self._in_flight, *self._queue)]
+        if self._queue:
+            self._hurry.set()
+        running = [future for future in futures if not future.done()]
+        if running:
+            await asyncio.wait(running)
+
+    # -- the writer -----------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            if not self._queue:
+                return  # only `stop` wakes an empty queue
+            try:
+                async with asyncio.timeout(self._max_delay):
+                    await self._hurry.wait()
+            except TimeoutError:
+                pass
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
+            self._in_flight = tuple(batch)
+            if not self._stopping:
+                if not self._queue:
+                    self._arrived.clear()
+                if len(self._queue) < self._max_batch:
+                    self._hurry.clear()
+            await self._process(batch)
+
+    async def _process(self, batch: list[_Waiting]) -> None:
+        """Commit a batch, to its end even when this task is cancelled: what is on the disk and what is known must agree."""
+        work = spawn(self._commit(batch), name="sequencer.batch")
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if not work.done():
+                await asyncio.wait((work,))
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        self._stopping = True
+        while self._queue:
+            _fail(self._queue.popleft(), StoreError("sequencer was cancelled"))
+
+    async def _commit(self, batch: list[_Waiting]) -> None:
+        try:
+            with self.batch_span([waiting.draft for waiting in batch]):
+                await self._resync()
+                ready = await self._with_durable_bodies(batch)
+                sealed = self._sealed(ready)
+                if sealed.rows:
+                    await self._write(sealed)
+                    self._publish(sealed)
+                    await self._delete_evicted(sealed)
+        except EdgeError as error:
+            log.error("batch of %d blocks was not committed: %s", len(batch), error)
+            self._fail_all(batch, error)
+        except Exception as error:
+            # Whatever it was, the waiters must not hang and the next batch may go.
+            log.exception("batch of %d blocks failed", len(batch))
+            self._fail_all(batch, StoreError("batch failed", why=repr(error)))
+        finally:
+            self._in_flight = ()
+
+    def _fail_all(self, batch: list[_Waiting], error: EdgeError) -> None:
+        self.fault = error
+        for waiting in batch:
+            _fail(waiting, error)
+
+    async def _with_durable_bodies(self, batch: list[_Waiting]) -> list[_Waiting]:
+        refs = {draft.body.digest: draft.body for waiting in batch if isinstance(draft := waiting.draft, StoreDraft)}
+        if not refs:
+            return batch
+        failure: EdgeError | None = None
+        try:
+            # Crash in it: bodies that no block names, removed or found again by the next start.
+            await self._bodies.make_durable(list(refs.values()))
+        except StoreError as error:
+            failure = self.fault = error
+            log.error("bodies could not be made durable: %s", error)
+        ready = []
+        for waiting in batch:
+            draft = waiting.draft
+            if failure is not None and isinstance(draft, StoreDraft) and not self._bodies.exists(draft.body.digest):
+                _fail(waiting, failure)
+            else:
+                ready.append(waiting)
+        return ready
+
+    def _sealed(self, batch: list[_Waiting]) -> _Sealed:
+        """The blocks of `batch` on a copy of the chain's end; nothing of the sequencer changes."""
+        head, salt = self._committed(), self.fold.genesis_salt
+        frontier, last, time = head.frontier(), head.last, head.time
+        rows: list[RawRow] = []
+        blocks: list[tuple[_Waiting, Block]] = []
+        for waiting in batch:
+            draft = waiting.draft
+            # Validators require that time does not go back along the chain, whatever the clock did.
+            time_here = Instant(max(draft.time, time))
+            try:
+                block = seal(Place(Height(frontier.size), last, time_here, self._node), draft, salt)
+                names = names_of(draft)
+                columns = encode_names(names) if names is not None else None
+            except StoreError as error:
+                _fail(waiting, error)
+                continue
+            stored_head = draft.head if isinstance(draft, StoreDraft) else None
+            rows.append(RawRow(block.height, block.raw, block.leaf, stored_head, columns))
+            blocks.append((waiting, block))
+            frontier.append(block.leaf)
+            last, time = block.leaf, time_here
+        return _Sealed(rows, blocks, TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks))
+
+    async def _write(self, sealed: _Sealed) -> None:
+        """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
+        try:
+            await self._db.append(sealed.rows, sealed.head)
+        except StoreError:
+            self._unsure = True
+            try:
+                kept = (await self._db.read_state()).head
+            except StoreError:
+                raise  # still unsure: the next batch asks before it does anything
+            self._unsure = False
+            if kept != sealed.head:
+                raise
+
+    async def _resync(self) -> None:
+        """After a failure that left in doubt what is committed: go on from what the database says. Raises StoreError."""
+        if not self._unsure:
+            return
+        kept, size = (await self._db.read_state()).head, self._committed().size
+        if kept is not None and kept.size > size:
+            # The waiters were told that their blocks failed; the chain says otherwise, and the chain counts.
+            rows = await self._db.read(lambda connection: list(read_rows(connection, size, kept.size)))
+            for row in rows:
+                names = decode_names(row.names) if row.names is not None else None
+                self.fold.apply(verify_block(row.raw, Digest(row.leaf)), names)
+            self._head = kept
+        self._unsure = False
+
+    def _publish(self, sealed: _Sealed) -> None:
+        """The batch is on the disk. Nothing here may fail half way."""
+        self._head, self.fault = sealed.head, None
+        for waiting, block in sealed.blocks:
+            self.fold.apply(block, names_of(waiting.draft))
+        try:
+            self.on_commit([Committed(block, waiting.draft) for waiting, block in sealed.blocks])
+        except Exception:
+            log.exception("on_commit failed; the blocks are committed")
+        for waiting, block in sealed.blocks:
+            if not waiting.future.done():
+                waiting.future.set_result(block)
+
+    async def _delete_evicted(self, sealed: _Sealed) -> None:
+        """Delete evicted bodies, here, where no other batch makes one durable meanwhile.
+
+        Crash before: a body that nothing names. A body stored again in the same batch stays.
+        """
+        for waiting, _ in sealed.blocks:
+            if isinstance(draft := waiting.draft, EvictDraft) and draft.body in self.fold.gone:
+                try:
+                    await self._bodies.delete(draft.body)
+                except StoreError as error:
+                    log.error("evicted body could not be deleted: %s", error)
+
+
+def _fail(waiting: _Waiting, error: EdgeError) -> None:
+    if not waiting.future.done():
+        waiting.future.set_exception(error)
+        # The one who appended need not look: the batch was logged.
+        waiting.future.exception()

@@ -1,0 +1,1 @@
+"""DRIVER: listeners, HTTP/1 connections, tunnels. Knows sockets; decides nothing about caching."""

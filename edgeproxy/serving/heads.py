@@ -1,0 +1,168 @@
+"""Request heads on their way in: found in the byte stream, and remembered once parsed.
+
+Owns: where a head ends, what is hopeless before it ends, and the memo from head bytes to `Request`.
+Must not parse a head; that is `wire.http1`. Pure, without sockets and clock.
+"""
+
+import re
+
+from edgeproxy.errors import RequestRefused
+from edgeproxy.wire.http1 import Limits, oversized
+from edgeproxy.wire.messages import Request
+
+MEMO_HEAD_BYTES = 4096
+"""Longer heads are not remembered."""
+
+BLANK_LINES = 4
+"""Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""
+
+_END = b"\r\n\r\n"
+# A line end that is not CRLF can only lead to a refusal; said at once instead of after the head time-out.
+_BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
+_TOKEN_START = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_REQUEST_LINE = re.compile(rb"[^ ]+ .* HTTP/[0-9]\.[0-9]", re.DOTALL)
+_LINE_ROOM = 128  # for the method, two spaces and the version around a longest target
+
+
+class HeadBuffer:
+    """Received bytes that are not yet taken; heads leave it whole and in order."""
+
+    __slots__ = ("_blank", "_limits", "_line_seen", "_scanned", "data")
+
+    def __init__(self, limits: Limits) -> None:
+        self.data = bytearray()
+        self._limits = limits
+        self._scanned = 0
+        self._blank = 0
+        self._line_seen = False
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def take(self) -> bytes | None:
+        """The next head with its empty line, or None when more has to come.
+
+        Raises RequestRefused as soon as no continuation could make a head of what is there.
+        """
+        data = self.data
+        self._skip_blank_lines()
+        end = data.find(_END, max(0, self._scanned - 3))
+        if end < 0:
+            if data:
+                self._judge_part()
+            return None
+        end += len(_END)
+        if end > self._limits.head_bytes:
+            raise oversized(bytes(data), self._limits)
+        head = bytes(memoryview(data)[:end])
+        del data[:end]
+        self._restart()
+        return head
+
+    def take_all(self) -> bytes:
+        """Everything, for a body or a tunnel that follows the head just taken."""
+        rest = bytes(self.data)
+        self.clear()
+        return rest
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.data.clear()
+        self._restart()
+
+    def _restart(self) -> None:
+        self._scanned = 0
+        self._blank = 0
+        self._line_seen = False
+
+    def _skip_blank_lines(self) -> None:
+        while self.data.startswith(b"\r\n"):
+            self._blank += 1
+            if self._blank > BLANK_LINES:
+                raise RequestRefused("too many empty lines before the request line")
+            del self.data[:2]
+            self._scanned = 0
+
+    def _judge_part(self) -> None:
+        data = self.data
+        if self._scanned == 0 and data[0] not in _TOKEN_START and data != b"\r":
+            raise RequestRefused("not an HTTP request")
+        if _BARE.search(data, max(0, self._scanned - 1)):
+            raise RequestRefused("line end is not CRLF")
+        self._scanned = len(data)
+        if not self._line_seen:
+            self._judge_line()
+        if len(data) > self._limits.head_bytes:
+            raise oversized(bytes(data), self._limits)
+
+    def _judge_line(self) -> None:
+        limit = self._limits.target_bytes + _LINE_ROOM
+        end = self.data.find(b"\r\n", 0, limit + 2)
+        if end < 0:
+            if len(self.data) > limit:
+                raise RequestRefused("target is too long", status=414, limit=self._limits.target_bytes)
+            return
+        self._line_seen = True
+        if not _REQUEST_LINE.fullmatch(self.data, 0, end):
+            raise RequestRefused("malformed request line")
+
+
+def is_simple(request: Request) -> bool:
+    """Whether the head alone is the whole request and the connection stays open after it: what may be answered at once."""
+    return (
+        request.body_length == 0
+        and request.keep_alive
+        and request.version == (1, 1)
+        and request.upgrade is None
+        and not request.expects_continue
+    )
+
+
+class HeadMemo:
+    """Parsed simple requests by their exact head bytes, shared by the connections of a listener.
+
+    Two generations: `recent` takes what is new or used again; when it is full it becomes the old one, and what was not used
+    since then goes. A head enters only at its second sight, so that unique heads leave nothing but a hash. Each generation holds
+    half of the entries and bytes. `recent` stays the same object, so that its `get` can be kept by the hot path.
+    """
+
+    __slots__ = ("_bytes", "_half_bytes", "_half_entries", "_old", "_seen", "recent")
+
+    def __init__(self, entries: int, size: int) -> None:
+        self.recent: dict[bytes, Request] = {}
+        self._old: dict[bytes, Request] = {}
+        self._seen: set[int] = set()
+        self._half_entries = max(1, entries // 2)
+        self._half_bytes = max(MEMO_HEAD_BYTES, size // 2)
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.recent) + len(self._old)
+
+    def find(self, head: bytes) -> Request | None:
+        """The request these bytes were parsed to, if it is remembered."""
+        request = self.recent.get(head)
+        if request is None and (request := self._old.pop(head, None)) is not None:
+            self._keep(head, request)
+        return request
+
+    def offer(self, head: bytes, request: Request) -> None:
+        """Remember a simple `request` when its head has been seen before."""
+        if len(head) > MEMO_HEAD_BYTES:
+            return
+        mark = hash(head)
+        if mark in self._seen:
+            self._seen.discard(mark)
+            self._keep(head, request)
+            return
+        if len(self._seen) >= 4 * self._half_entries:
+            self._seen.clear()
+        self._seen.add(mark)
+
+    def _keep(self, head: bytes, request: Request) -> None:
+        if len(self.recent) >= self._half_entries or self._bytes + len(head) > self._half_bytes:
+            self._old = dict(self.recent)
+            self.recent.clear()
+            self._bytes = 0
+        self.recent[head] = request
+        self._bytes += len(head)

@@ -1,0 +1,199 @@
+"""The tables of the ledger's database, and the blocking steps on them.
+
+Owns: schema, statements, and what an error of SQLite means here. Runs in threads; must not judge a row: `ledger.replay` does.
+
+  blocks(height, raw, leaf)            the block's bytes, and its leaf hash apart from them
+  heads(height, bytes)                 the stored head of a store or refresh block
+  private(height, site, value, extra)  the clear text behind the digests; it never leaves this machine
+  state(id, data, sum)                 1: tree head, 2: a second copy of block 0, 3: format; `sum` is the SHA-256 of `data`
+
+Every table is keyed by an integer and has no index: rows are only ever added at the end, and a damaged index cannot hide one.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeproxy.errors import Corrupt, StoreError, StoreFull
+from edgeproxy.ledger.digests import sha256
+from edgeproxy.ledger.drafts import NameColumns
+from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head, encode_tree_head
+
+APPLICATION_ID = 0x65646765  # "edge"
+FORMAT = 1
+PAGE_SIZE = 4096
+PAGE_OF_ROWS = 512
+
+TREE_HEAD, GENESIS, FORMAT_ROW = 1, 2, 3
+
+_SCHEMA = """
+CREATE TABLE blocks(height INTEGER PRIMARY KEY, raw BLOB NOT NULL, leaf BLOB NOT NULL);
+CREATE TABLE heads(height INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+CREATE TABLE private(height INTEGER PRIMARY KEY, site BLOB NOT NULL, value BLOB NOT NULL, extra BLOB NOT NULL);
+CREATE TABLE state(id INTEGER PRIMARY KEY, data BLOB NOT NULL, sum BLOB NOT NULL);
+"""
+
+_ROWS = """
+SELECT b.height, b.raw, b.leaf, h.bytes, p.site, p.value, p.extra
+FROM blocks b LEFT JOIN heads h ON h.height = b.height LEFT JOIN private p ON p.height = b.height
+WHERE b.height >= ? AND b.height < ? ORDER BY b.height LIMIT ?
+"""
+
+# Statements are constant, so an error in one of them (1) says that the schema is damaged.
+_DAMAGED = frozenset(
+    (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_FORMAT)
+)
+_DAMAGED_READS = frozenset((sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS))
+_UNUSABLE = frozenset((sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The small rows; None for one that is missing or damaged. `format` is the version that wrote the database."""
+
+    head: TreeHead | None
+    genesis: bytes | None
+    format: int | None
+
+
+def failure(error: sqlite3.Error) -> StoreError:
+    """What an error of SQLite means."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    text = str(error)
+    if code & 0xFF == sqlite3.SQLITE_FULL:
+        return StoreFull("no space left for the ledger", why=text)
+    if code & 0xFF in _DAMAGED or code in _DAMAGED_READS:
+        return Corrupt("ledger database is damaged", why=text)
+    if code & 0xFF in _UNUSABLE:
+        return StoreError("ledger database cannot be written", why=text)
+    return StoreError("ledger database failed", why=text, code=code)
+
+
+def is_refusal(error: sqlite3.Error) -> bool:
+    """Whether SQLite says that the file must not be opened or written."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNUSABLE
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that may write; raises sqlite3.Error. The database is made when it is not there."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+    try:
+        _tune(connection)
+        # Only a new file takes these two; on an old one they change nothing.
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        # Each commit is on the disk before it is answered.
+        connection.execute("PRAGMA synchronous = FULL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that never writes, safe beside a running edge; raises sqlite3.Error.
+
+    Without a log beside it the database is opened as immutable, so that reading leaves no file behind.
+    """
+    log = path.with_name(path.name + "-wal")
+    mode = "mode=ro" if log.exists() else "immutable=1"
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False)
+    _tune(connection)
+    return connection
+
+
+def _tune(connection: sqlite3.Connection) -> None:
+    # Everything is kept as bytes: a damaged type byte must not turn into a decoding error.
+    connection.text_factory = bytes
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new database, all or nothing."""
+    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    put_format(connection)
+
+
+def put_format(connection: sqlite3.Connection) -> None:
+    """Say which format this is, in the row that counts, and in the file's header for other programs (mended)."""
+    put_state(connection, FORMAT_ROW, str(FORMAT).encode())
+    for pragma, value in (("application_id", APPLICATION_ID), ("user_version", FORMAT)):
+        if connection.execute(f"PRAGMA {pragma}").fetchone() != (value,):
+            connection.execute(f"PRAGMA {pragma} = {value}")
+
+
+def is_new(connection: sqlite3.Connection) -> bool:
+    """Whether the database has no tables at all."""
+    return bool(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,))
+
+
+def put_state(connection: sqlite3.Connection, row: int, data: bytes) -> None:
+    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (row, data, sha256(data)))
+
+
+def put_tree_head(connection: sqlite3.Connection, head: TreeHead) -> None:
+    put_state(connection, TREE_HEAD, encode_tree_head(head))
+
+
+def read_state(connection: sqlite3.Connection) -> State:
+    """The small rows that are intact; raises sqlite3.Error."""
+    rows = connection.execute("SELECT id, data, sum FROM state")
+    kept = {number: data for number, data, total in rows if isinstance(data, bytes) and sha256(data) == total}
+    head = None
+    with suppress(Corrupt):
+        head = decode_tree_head(kept[TREE_HEAD]) if TREE_HEAD in kept else None
+    version = kept.get(FORMAT_ROW, b"")
+    return State(head, kept.get(GENESIS), int(version) if version.isdigit() else None)
+
+
+def read_rows(connection: sqlite3.Connection, start: int = 0, stop: int = 2**62) -> Iterator[RawRow]:
+    """The rows at heights [start, stop) that are there, ascending. Raises sqlite3.Error where the database cannot be read.
+
+    No snapshot is held between pages of rows, so that a long reading does not keep the log of a running edge from being emptied.
+    """
+    while True:
+        page = connection.execute(_ROWS, (start, stop, PAGE_OF_ROWS)).fetchall()
+        for height, raw, leaf, head, *names in page:
+            yield RawRow(height, _bytes(raw), _bytes(leaf), head if isinstance(head, bytes) else None, _columns(names))
+        if len(page) < PAGE_OF_ROWS:
+            return
+        start = page[-1][0] + 1
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _columns(values: list[object]) -> NameColumns | None:
+    site, value, extra = values
+    return None if site is None else (_bytes(site), _bytes(value), _bytes(extra))
+
+
+def insert_rows(connection: sqlite3.Connection, rows: Iterable[RawRow]) -> None:
+    """Add rows; one that is there already is an error, nothing is ever replaced."""
+    rows = list(rows)
+    connection.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [(row.height, row.raw, row.leaf) for row in rows])
+    connection.executemany("INSERT INTO heads VALUES (?, ?)", [(row.height, row.head) for row in rows if row.head is not None])
+    private = [(row.height, *row.names) for row in rows if row.names is not None]
+    connection.executemany("INSERT INTO private VALUES (?, ?, ?, ?)", private)
+
+
+def structure_faults(connection: sqlite3.Connection, *, thorough: bool = False) -> list[str]:
+    """What SQLite finds wrong with its own structure, at most ten things; rows beyond the last block count too."""
+    check = "integrity_check" if thorough else "quick_check"
+    found = [_text(row[0]) for row in connection.execute(f"PRAGMA {check}(10)")]
+    faults = [line for line in found if line != "ok"]
+    last = connection.execute("SELECT max(height) FROM blocks").fetchone()[0]
+    for table in ("heads", "private"):
+        beyond = connection.execute(f"SELECT max(height) FROM {table}").fetchone()[0]
+        if beyond is not None and (last is None or beyond > last):
+            faults.append(f"table {table} has a row for a block that is not there")
+    return faults
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,319 @@
+"""Reading a damaged ledger database without SQLite: every record that is still whole is found, wherever it lies.
+
+Owns: the reading of SQLite's file format (pages, cells, overflow chains, write-ahead log) as far as our own tables need it. Must
+not write. It believes no structure: what a record claims is checked by hashes later (`ledger.replay`); a wrong find is harmless.
+
+Source: the SQLite project's "Database File Format", sections 1.6 (b-tree pages), 2.1 (records) and 4 (write-ahead log).
+"""
+
+import mmap
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeproxy.errors import Corrupt
+from edgeproxy.ledger.block import Block, decode
+from edgeproxy.ledger.digests import sha256
+from edgeproxy.ledger.drafts import NameColumns
+from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head
+from edgeproxy.storage.ledger_rows import PAGE_SIZE
+
+_TABLE_LEAF = 0x0D
+_LOG_HEADER = 32
+_FRAME_HEADER = 24
+_FRAME = _FRAME_HEADER + PAGE_SIZE
+_MAX_LOCAL = PAGE_SIZE - 35
+_MIN_LOCAL = (PAGE_SIZE - 12) * 32 // 255 - 23
+_RECORD_START = re.compile(rb"[\x03-\x10]\x00")
+"""Length of a record's header, then the NULL that stands for the row's number; before it, 2 to 7 bytes of length and number."""
+_MAX_PAYLOAD = 1 << 20
+"""No row of ours is longer; a length beyond it is damage."""
+_THOROUGH_LIMIT = 64 << 20
+"""Bytes of pages that are searched offset by offset when rows are missing."""
+
+
+@dataclass(slots=True)
+class Salvaged:
+    """What was found. `blocks` are those that decode, by the height they say; `damaged` are others, by their row's."""
+
+    blocks: dict[int, tuple[Block, bytes]] = field(default_factory=dict)
+    damaged: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+    heads: dict[int, bytes] = field(default_factory=dict)
+    names: dict[int, NameColumns] = field(default_factory=dict)
+    tree_head: TreeHead | None = None
+    genesis: Block | None = None
+
+    def size(self) -> int:
+        """How many blocks the ledger had, as far as can be told."""
+        known = [height + 1 for height in self.blocks]
+        return max([*known, self.tree_head.size if self.tree_head else 0], default=0)
+
+    def gaps(self) -> bool:
+        """Whether a row is missing that should be there."""
+        for height in range(self.size()):
+            found = self.blocks.get(height)
+            if found is None:
+                return True
+            if found[0].op in ("store", "refresh") and (height not in self.heads or height not in self.names):
+                return True
+        return False
+
+    def rows(self) -> Iterator[RawRow]:
+        """One row for each height; empty bytes where nothing is left, so that every later audit names it."""
+        for height in range(self.size()):
+            found = self.blocks.get(height)
+            raw, leaf = (found[0].raw, found[1]) if found else self.damaged.get(height, (b"", b""))
+            if height == 0 and not found and self.genesis is not None:
+                raw, leaf = self.genesis.raw, self.genesis.leaf
+            yield RawRow(height, raw, leaf, self.heads.get(height), self.names.get(height))
+
+
+def salvage(path: Path) -> Salvaged:
+    """Everything that can be found in the database at `path` and its log."""
+    found = Salvaged()
+    log = _read_log(path)
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
+        try:
+            image = _Image(pages if pages is not None else b"", log.pages)
+            for number in image.numbers():
+                _search(image, number, found)
+            whole = _Image(image.data, log.pages | log.doubtful)
+            # What SQLite would not replay is added only where it does not contradict what it would.
+            _extend(found, whole, log.doubtful)
+            if found.gaps():
+                _search_thoroughly(whole, found)
+        finally:
+            if pages is not None:
+                pages.close()
+    return found
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------------
+
+
+class _Image:
+    """The pages of the database as its log leaves them."""
+
+    __slots__ = ("_newer", "data")
+
+    def __init__(self, data: mmap.mmap | bytes, newer: dict[int, bytes]) -> None:
+        self.data = data
+        self._newer = newer
+
+    def numbers(self) -> range:
+        return range(1, max([(len(self.data) + PAGE_SIZE - 1) // PAGE_SIZE, *self._newer]) + 1)
+
+    def page(self, number: int) -> bytes:
+        newer = self._newer.get(number)
+        if newer is not None:
+            return newer
+        start = (number - 1) * PAGE_SIZE
+        return self.data[start : start + PAGE_SIZE].ljust(PAGE_SIZE, b"\0")
+
+
+def _search(image: _Image, number: int, found: Salvaged) -> None:
+    page = image.page(number)
+    start = 100 if number == 1 else 0
+    if page[start] != _TABLE_LEAF:
+        return
+    count = struct.unpack_from(">H", page, start + 3)[0]
+    for index in range(min(count, (PAGE_SIZE - start - 8) // 2)):
+        offset = struct.unpack_from(">H", page, start + 8 + 2 * index)[0]
+        _take_cell(image, page, offset, found)
+
+
+def _search_thoroughly(image: _Image, found: Salvaged) -> None:
+    """Try every offset of every page: a damaged pointer, count or page type hides no record."""
+    budget = _THOROUGH_LIMIT
+    for number in image.numbers():
+        budget -= PAGE_SIZE
+        if budget < 0:
+            return
+        page = image.page(number)
+        for start in _RECORD_START.finditer(page):
+            for width in range(2, 8):
+                if start.start() >= width:
+                    _take_cell(image, page, start.start() - width, found)
+
+
+def _take_cell(image: _Image, page: bytes, offset: int, found: Salvaged) -> None:
+    with suppress(ValueError, IndexError, struct.error):
+        length, offset = _varint(page, offset)
+        number, offset = _varint(page, offset)
+        if 3 <= length <= _MAX_PAYLOAD and number < 1 << 53:
+            columns = _columns(_payload(image, page, offset, length))
+            if columns is not None:
+                _classify(number, columns, found)
+
+
+def _payload(image: _Image, page: bytes, offset: int, length: int) -> bytes:
+    if length <= _MAX_LOCAL:
+        if offset + length > PAGE_SIZE:
+            raise ValueError("record leaves its page")
+        return page[offset : offset + length]
+    local = _MIN_LOCAL + (length - _MIN_LOCAL) % (PAGE_SIZE - 4)
+    local = local if local <= _MAX_LOCAL else _MIN_LOCAL
+    data = bytearray(page[offset : offset + local])
+    following = struct.unpack_from(">I", page, offset + local)[0]
+    while len(data) < length:
+        if following not in image.numbers():
+            raise ValueError("overflow chain is broken")
+        page = image.page(following)
+        following = struct.unpack_from(">I", page)[0]
+        data += page[4 : 4 + length - len(data)]
+    return bytes(data)
+
+
+def _columns(payload: bytes) -> list[bytes] | None:
+    """The BLOB columns of a record whose first column is the NULL of a row number; None for any other record."""
+    size, offset = _varint(payload, 0)
+    if not 3 <= size <= 32 or payload[offset] != 0:
+        return None
+    offset += 1
+    types = []
+    while offset < size:
+        kind, offset = _varint(payload, offset)
+        if kind < 12 or kind & 1:
+            return None
+        types.append((kind - 12) // 2)
+    if offset != size or size + sum(types) != len(payload):
+        return None
+    columns = []
+    for length in types:
+        columns.append(payload[offset : offset + length])
+        offset += length
+    return columns
+
+
+def _varint(data: bytes, offset: int) -> tuple[int, int]:
+    value = 0
+    for index in range(9):
+        byte = data[offset + index]
+        if index == 8:
+            return value << 8 | byte, offset + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, offset + index + 1
+    raise ValueError("varint is too long")
+
+
+def _classify(number: int, columns: list[bytes], found: Salvaged) -> None:
+    """Tell the tables apart by their columns; the first find of a row stays."""
+    match columns:
+        case [data]:
+            found.heads.setdefault(number, data)
+        case [site, value, extra]:
+            found.names.setdefault(number, (site, value, extra))
+        case [data, total] if sha256(data) == total:
+            _take_state(data, found)
+        case [raw, leaf]:
+            try:
+                block = decode(raw)
+            except Corrupt:
+                found.damaged.setdefault(number, (raw, leaf))
+                return
+            kept = found.blocks.get(block.height)
+            # The leaf hash beside a block is its witness: a copy that agrees with it wins.
+            if kept is None or (kept[0].leaf != kept[1] and block.leaf == leaf):
+                found.blocks[block.height] = (block, leaf)
+        case _:
+            pass
+
+
+def _take_state(data: bytes, found: Salvaged) -> None:
+    with suppress(Corrupt):
+        head = decode_tree_head(data)
+        if found.tree_head is None or head.size > found.tree_head.size:
+            found.tree_head = head
+        return
+    with suppress(Corrupt):
+        block = decode(data)
+        if block.op == "genesis":
+            found.genesis = block
+
+
+# -- the write-ahead log ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Log:
+    """Pages of committed transactions, and those that a damaged checksum cuts off."""
+
+    pages: dict[int, bytes] = field(default_factory=dict)
+    doubtful: dict[int, bytes] = field(default_factory=dict)
+    damaged: bool = False
+
+
+def log_is_damaged(path: Path) -> bool:
+    """Whether the log beside `path` has committed transactions that SQLite would drop, because a checksum before them fails.
+
+    A log that merely ends in the middle of a transaction is what a crash leaves, and is not damaged.
+    """
+    return _read_log(path).damaged
+
+
+def _read_log(path: Path) -> _Log:
+    log = _Log()
+    try:
+        data = path.with_name(path.name + "-wal").read_bytes()
+    except FileNotFoundError:
+        return log
+    if len(data) < _LOG_HEADER + _FRAME:
+        return log
+    big = bool(data[3] & 1)
+    sums = _checksum(data[:24], (0, 0), big=big)
+    intact = sums == struct.unpack_from(">II", data, 24) and data[:3] == b"\x37\x7f\x06"
+    # With its header damaged, the first frame says which generation the log is of.
+    salts = data[16:24] if intact else data[_LOG_HEADER + 8 : _LOG_HEADER + 16]
+    waiting: dict[int, bytes] = {}
+    for start in range(_LOG_HEADER, len(data) - _FRAME + 1, _FRAME):
+        number, commit = struct.unpack_from(">II", data, start)
+        if data[start + 8 : start + 16] != salts:
+            # Of an older generation (then all after it are too), or damaged: only what follows can tell.
+            intact = False
+            continue
+        page = data[start + _FRAME_HEADER : start + _FRAME]
+        if intact:
+            sums = _checksum(page, _checksum(data[start : start + 8], sums, big=big), big=big)
+            intact = sums == struct.unpack_from(">II", data, start + 16)
+        waiting[number] = page
+        if commit:
+            (log.pages if intact else log.doubtful).update(waiting)
+            log.damaged |= not intact
+            waiting.clear()
+    return log
+
+
+def _checksum(data: bytes, sums: tuple[int, int], *, big: bool) -> tuple[int, int]:
+    first, second = sums
+    for left, right in struct.iter_unpack(">II" if big else "<II", data):
+        first = (first + left + second) & 0xFFFFFFFF
+        second = (second + right + first) & 0xFFFFFFFF
+    return first, second
+
+
+def _extend(found: Salvaged, image: _Image, doubtful: Iterable[int]) -> None:
+    """Add what doubtful pages have more, unless they tell another story than the committed ones.
+
+    A transaction that failed at its very end may lie there under one that was committed in its place: both begin at the same
+    height with different blocks, and then nothing of it is taken.
+    """
+    extra = Salvaged()
+    for number in doubtful:
+        _search(image, number, extra)
+    for height, (block, leaf) in extra.blocks.items():
+        kept = found.blocks.get(height)
+        if kept is not None and kept[0].leaf == kept[1] and block.leaf == leaf and kept[1] != leaf:
+            return
+    found.blocks = extra.blocks | found.blocks
+    found.damaged = extra.damaged | found.damaged
+    found.heads = extra.heads | found.heads
+    found.names = extra.names | found.names
+    found.genesis = found.genesis or extra.genesis
+    if extra.tree_head is not None and (found.tree_head is None or extra.tree_head.size > found.tree_head.size):
+        found.tree_head = extra.tree_head

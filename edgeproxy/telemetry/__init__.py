@@ -1,0 +1,1 @@
+"""SHELL: span names and attributes, metrics, access log."""

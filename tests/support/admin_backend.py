@@ -1,0 +1,109 @@
+"""An edge that exists only for the admin side: it answers with what a test gave it, and keeps what it was asked."""
+
+from typing import Any
+
+from edgeproxy.admin.backend import PurgeOrder
+from edgeproxy.errors import RequestRefused
+from edgeproxy.wire.fields import Fields
+
+ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+
+
+class StandInBackend:
+    """Implements `AdminBackend`."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.faults: list[str] = []
+        self.health: tuple[bool, dict[str, Any]] = (True, {"ledger": "ok", "store": "ok"})
+        self.readiness: tuple[bool, dict[str, Any]] = (True, {"listening": "127.0.0.1:8080"})
+        self.failure: Exception | None = None
+
+    async def status(self) -> dict[str, Any]:
+        if self.failure is not None:
+            raise self.failure
+        return {
+            "node": "edge-1",
+            "version": "0.1.0",
+            "pid": 7,
+            "uptime_seconds": 3_725,
+            "draining": False,
+            "connections": 3,
+            "listen": ["127.0.0.1:8080"],
+            "config": None,
+            "sites": [
+                {
+                    "name": "example.org",
+                    "hosts": ["example.org", "www.example.org"],
+                    "origins": [{"url": "http://127.0.0.1:9000", "state": "up"}],
+                    "requests": 1000,
+                    "hits": 931,
+                    "stale": 2,
+                    "errors": 0,
+                    "hit_ratio": 0.931,
+                }
+            ],
+            "store": {
+                "objects": 12,
+                "memory_used": 1536,
+                "memory_limit": 256 << 20,
+                "disk_used": 5 << 30,
+                "disk_limit": 10 << 30,
+            },
+            "ledger": {**await self.ledger_head(), "pending": 1},
+        }
+
+    async def explain(self, url: str, fields: Fields) -> dict[str, Any]:
+        self.asked.append(("explain", url, fields))
+        if "nowhere" in url:
+            raise RequestRefused("no site has this host", host="nowhere", status=404)
+        variant = {"height": 4, "status": 200, "age": 61, "fresh_for": -1, "length": 5120, "selected": True}
+        return {
+            "url": url,
+            "site": "example.org",
+            "key": url,
+            "plan": "Revalidate",
+            "reason": "stale",
+            "rule": None,
+            "variants": [{**variant, "selecting": {"accept-language": "de\x1b[31m", "cookie": None}, "body": "00" * 32}],
+        }
+
+    async def purge(self, order: PurgeOrder) -> dict[str, Any]:
+        self.asked.append(("purge", order))
+        return {"heights": [] if order.dry_run else [9], "matched": 2, "dry_run": order.dry_run}
+
+    async def reload(self) -> list[str]:
+        self.asked.append(("reload",))
+        return self.faults
+
+    async def ledger_head(self) -> dict[str, Any]:
+        return {
+            "origin": "edge-1/.edge/ledger",
+            "size": 10,
+            "root": ROOT,
+            "time": 1_764_000_000_000,
+            "vkey": None,
+            "final_size": None,
+        }
+
+    async def ledger_show(self, height: int) -> dict[str, Any] | None:
+        if height != 3:
+            return None
+        block = {"v": 1, "height": 3, "time": 1_764_000_000_000, "op": "store", "chunks": None}
+        return {"height": 3, "leaf": ROOT, "block": block, "url": "http://example.org/", "site": "example.org", "value": None}
+
+    async def ledger_history(self, url: str, limit: int) -> dict[str, Any]:
+        self.asked.append(("history", url, limit))
+        if not url.endswith("/page"):
+            return {"url": url, "versions": []}
+        version = {"height": 3, "time": 1_764_000_000_000, "op": "store", "status": 200, "body": "ab" * 32, "length": 5120}
+        return {"url": url, "versions": [{**version, "selecting": {}}]}
+
+    def metrics(self) -> bytes:
+        return b"edgeproxy_requests_total 5\n"
+
+    def healthy(self) -> tuple[bool, dict[str, Any]]:
+        return self.health
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        return self.readiness

@@ -1,0 +1,154 @@
+"""Finding heads in bytes, and the memo of parsed heads."""
+
+import pytest
+
+from edgeproxy.errors import RequestRefused
+from edgeproxy.serving.heads import BLANK_LINES, MEMO_HEAD_BYTES, HeadBuffer, HeadMemo, is_simple
+from edgeproxy.wire.http1 import Limits, parse_request_head
+from edgeproxy.wire.messages import Request
+
+LIMITS = Limits(head_bytes=500, target_bytes=100)
+HEAD = b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n"
+
+
+def request(head: bytes = HEAD) -> Request:
+    return parse_request_head(head, Limits())
+
+
+def fed(data: bytes) -> HeadBuffer:
+    buffer = HeadBuffer(LIMITS)
+    buffer.data += data
+    return buffer
+
+
+def test_a_head_ends_with_its_empty_line_and_the_rest_stays() -> None:
+    buffer = fed(HEAD + HEAD + b"rest")
+    assert [buffer.take(), buffer.take()] == [HEAD, HEAD]
+    assert buffer.take_all() == b"rest"
+    assert len(buffer) == 0
+
+
+@pytest.mark.parametrize("at", range(1, len(HEAD)))
+def test_a_head_split_anywhere_is_found_once_it_is_whole(at: int) -> None:
+    buffer = fed(HEAD[:at])
+    assert buffer.take() is None
+    buffer.data += HEAD[at:] + b"x"
+    assert buffer.take() == HEAD
+    assert buffer.data == b"x"
+
+
+def test_a_head_byte_by_byte() -> None:
+    buffer = fed(b"")
+    for byte in HEAD[:-1]:
+        buffer.data.append(byte)
+        assert buffer.take() is None
+    buffer.data.append(HEAD[-1])
+    assert buffer.take() == HEAD
+
+
+@pytest.mark.parametrize("lines", range(1, BLANK_LINES + 1))
+def test_a_few_leading_empty_lines_are_skipped(lines: int) -> None:
+    """RFC 9112 section 2.2."""
+    assert fed(b"\r\n" * lines + HEAD).take() == HEAD
+
+
+def test_the_count_of_empty_lines_starts_anew_with_each_head() -> None:
+    buffer = fed((b"\r\n" * BLANK_LINES + HEAD) * 3)
+    assert [buffer.take() for _ in range(3)] == [HEAD] * 3
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\r\n" * (BLANK_LINES + 1), 400),
+        (b"\n", 400),
+        (b"\rG", 400),
+        (b" G", 400),
+        (b"\x16\x03\x01", 400),
+        (b"\x80", 400),
+        (b"GET /\r\n", 400),
+        (b"GET / HTTP/1.1\n", 400),
+        (b"GET / HTTP/1.1\rH", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\rb", 400),
+        (b"GET / http/1.1\r\n", 400),
+        (b"GET /" + b"a" * 300, 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 500, 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 500 + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_cannot_become_a_head_is_refused_before_it_ends(data: bytes, status: int) -> None:
+    with pytest.raises(RequestRefused) as raised:
+        fed(data).take()
+    assert raised.value.status == status
+
+
+@pytest.mark.parametrize("data", [b"\r", b"\r\n\r", b"G", b"GET / HTTP/1.1\r", b"GET / HTTP/1.1\r\nHost: a\r"])
+def test_a_cr_at_the_end_may_still_become_a_line_end(data: bytes) -> None:
+    assert fed(data).take() is None
+
+
+@pytest.mark.parametrize(
+    ("head", "simple"),
+    [
+        (HEAD, True),
+        (b"HEAD /a HTTP/1.1\r\nHost: a.test\r\n\r\n", True),
+        (b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 0\r\n\r\n", True),
+        (b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1\r\n\r\n", False),
+        (b"POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n", False),
+        (b"GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", False),
+        (b"GET /a HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\n\r\n", False),
+        (b"GET /a HTTP/1.1\r\nHost: a.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", False),
+    ],
+)
+def test_only_whole_requests_that_keep_the_connection_are_simple(head: bytes, simple: bool) -> None:
+    assert is_simple(request(head)) is simple
+
+
+def test_the_memo_keeps_a_head_at_its_second_sight() -> None:
+    memo, kept = HeadMemo(100, 10**6), request()
+    memo.offer(HEAD, kept)
+    assert memo.find(HEAD) is None
+    memo.offer(HEAD, kept)
+    assert memo.find(HEAD) is kept
+    assert memo.recent[HEAD] is kept
+
+
+def test_unique_heads_leave_nothing_in_the_memo() -> None:
+    memo, kept = HeadMemo(100, 10**6), request()
+    memo.offer(HEAD, kept)
+    memo.offer(HEAD, kept)
+    for number in range(100_000):
+        memo.offer(b"GET /%d HTTP/1.1\r\n\r\n" % number, kept)
+    assert len(memo) == 1
+    assert len(memo._seen) <= 200
+
+
+def test_a_head_in_use_outlives_any_number_of_others() -> None:
+    memo, kept = HeadMemo(100, 10**6), request()
+    recent = memo.recent
+    for _ in range(2):
+        memo.offer(HEAD, kept)
+    for number in range(1000):
+        for _ in range(2):
+            memo.offer(b"%d" % number, kept)
+        if number % 10 == 0:
+            assert memo.find(HEAD) is kept
+        assert len(memo) <= 100
+    assert memo.recent is recent  # the hot path holds its `get`
+
+
+def test_the_memo_is_bounded_by_bytes() -> None:
+    memo, kept = HeadMemo(10**6, 100_000), request()
+    for number in range(1000):
+        for _ in range(2):
+            memo.offer(b"%04d" % number + b"a" * 1000, kept)
+    assert 40 <= len(memo) <= 100
+
+
+def test_long_heads_are_not_remembered() -> None:
+    memo, head = HeadMemo(100, 10**6), b"a" * (MEMO_HEAD_BYTES + 1)
+    memo.offer(head, request())
+    memo.offer(head, request())
+    assert len(memo) == 0

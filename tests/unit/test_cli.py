@@ -1,0 +1,372 @@
+"""The command line: exit status, what goes to which stream, and that nobody ever sees a traceback.
+
+A stand-in edge answers over a real socket where a command asks a running one; ledgers at rest are real ones on disk.
+"""
+
+import asyncio
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import edgeproxy
+from edgeproxy import cli
+from edgeproxy.admin.api import AdminServer
+from edgeproxy.admin.backend import PurgeKind, PurgeOrder
+from edgeproxy.admin.presence import Running, announce, ensure_token
+from edgeproxy.commands.printing import bytes_text, clean, percent_text, seconds_text, time_text
+from edgeproxy.errors import StartError
+from tests.support.admin_backend import ROOT, StandInBackend
+
+Command = Callable[..., tuple[int, str, str]]
+SITE = '[[site]]\nhosts = ["example.org"]\norigins = ["http://127.0.0.1:9000"]\n'
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Run one command line in a folder of its own: exit status, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("EDGEPROXY_DEBUG", raising=False)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = cli.run(arguments)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return status, out, err
+
+    return run
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[StandInBackend]:
+    """A stand-in edge whose data folder is `./edgeproxy-data`, on a thread of its own."""
+    data = tmp_path / "edgeproxy-data"
+    data.mkdir()
+    backend = StandInBackend()
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = AdminServer(backend, ensure_token(data), ("127.0.0.1", 0))
+    host, port = asyncio.run_coroutine_threadsafe(server.start(), loop).result(5)
+    announce(data, Running(f"{host}:{port}", os.getpid()))
+    yield backend
+    asyncio.run_coroutine_threadsafe(server.stop(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
+
+
+# --- the whole program
+
+
+def test_there_are_the_commands_of_this_version_and_no_others(command: Command) -> None:
+    status, out, _ = command("--help")
+    assert status == 0
+    listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
+    assert listed == ["run", "demo", "check", "status", "explain", "purge", "reload", "version", "ledger"]
+    assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
+        "head",
+        "show",
+        "history",
+        "verify",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["nonsense"],
+        ["run", "--nonsense"],
+        ["check"],
+        ["explain"],
+        ["purge"],
+        ["ledger", "show", "x"],
+        ["ledger", "show", "--", "-1"],
+        ["ledger", "nothing"],
+    ],
+)
+def test_wrong_usage_is_status_2_and_goes_to_standard_error(command: Command, line: list[str]) -> None:
+    status, out, err = command(*line)
+    assert (status, out) == (2, "")
+    assert err
+
+
+def test_version_is_said_in_three_ways(command: Command) -> None:
+    assert command("--version")[:2] == (0, f"edgeproxy {edgeproxy.__version__}\n")
+    assert command("version")[1].startswith(f"edgeproxy {edgeproxy.__version__} (Python 3.")
+    assert json.loads(command("version", "--json")[1])["version"] == edgeproxy.__version__
+
+
+def test_an_unforeseen_error_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("wires crossed")
+
+    monkeypatch.setattr("edgeproxy.commands.operate.data_folder", fail)
+    assert command("status") == (
+        1,
+        "",
+        "edgeproxy: internal error: RuntimeError: wires crossed (EDGEPROXY_DEBUG=1 shows where)\n",
+    )
+    monkeypatch.setenv("EDGEPROXY_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        command("status")
+
+
+def test_an_interrupt_ends_without_a_word(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edgeproxy.commands.operate.data_folder", interrupt)
+    assert command("status") == (130, "", "")
+
+
+# --- run, demo, check
+
+
+def test_check_says_that_a_file_is_good(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "e.toml").write_text(SITE)
+    status, out, err = command("check", "--config", "e.toml")
+    assert (status, err) == (0, "")
+    assert out.startswith("e.toml: good, 1 site, listening on 127.0.0.1:8080\n")
+    assert json.loads(command("check", "-c", "e.toml", "--json")[1])["sites"] == [
+        {"name": "example.org", "hosts": ["example.org"], "origins": ["http://127.0.0.1:9000"]}
+    ]
+
+
+def test_check_prints_every_fault_and_ends_with_status_2(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "e.toml").write_text("[edge]\nnoed = 1\nworkers = 9\n" + SITE + "[site.cache]\ndefault_ttl = 12\n")
+    status, out, err = command("check", "--config", "e.toml")
+    assert status == 2
+    assert [line.partition(":")[0] for line in out.splitlines()] == ["edge.workers", "edge.noed", "site[0].cache.default_ttl"]
+    assert err == "edgeproxy: e.toml: 3 faults\n"
+    status, out, _ = command("check", "--config", "e.toml", "--json")
+    assert status == 2
+    assert len(json.loads(out)["faults"]) == 3
+
+
+def test_run_refuses_a_bad_configuration_with_every_fault(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "e.toml").write_text("[edge]\nnoed = 1\n" + SITE)
+    status, out, err = command("run", "--config", "e.toml", "--listen", "nowhere")
+    assert (status, out) == (2, "")
+    assert [line.split(": ")[1] for line in err.splitlines()] == ["edge.noed", "--listen"]
+    status, _, err = command("run")
+    assert status == 2
+    assert "--origin URL" in err
+
+
+def test_run_hands_over_the_configuration_and_its_status(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def run(config: object) -> int:
+        taken.append(config)
+        return 0
+
+    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run=run))
+    line = ["run", "--origin", "http://a", "--origin", "http://b", "--host", "a.org", "--listen", ":1", "--listen", "[::1]:2"]
+    assert command(*line, "--admin", "localhost:3", "--data", "d", "--workers", "auto")[0] == 0
+    (config,) = taken
+    assert config.sites[0].origins == ("http://a", "http://b")
+    assert config.sites[0].hosts == ("a.org",)
+    assert [str(address) for address in config.listen.http] == [":1", "[::1]:2"]
+    assert (str(config.listen.admin), config.edge.data, config.edge.workers) == ("localhost:3", Path("d"), 1)
+
+
+def test_what_keeps_the_edge_from_starting_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: object) -> int:
+        raise StartError("address in use", address="127.0.0.1:8080")
+
+    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run=run))
+    assert command("run", "--origin", "http://a") == (1, "", "edgeproxy: address in use (address=127.0.0.1:8080)\n")
+
+
+def test_demo_hands_over_its_flags(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+
+    def run_demo(**flags: object) -> int:
+        taken.append(flags)
+        return 0
+
+    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run_demo=run_demo))
+    assert command("demo")[0] == 0
+    assert command("demo", "--listen", ":1", "--admin", ":2", "--data", "d")[0] == 0
+    assert taken == [{"listen": None, "admin": None, "data": None}, {"listen": ":1", "admin": ":2", "data": Path("d")}]
+
+
+# --- a running edge
+
+
+ASKING = [
+    ["status"],
+    ["explain", "http://a/"],
+    ["purge", "http://a/"],
+    ["reload"],
+    ["ledger", "head"],
+    ["ledger", "show", "0"],
+    ["ledger", "history", "http://a/"],
+]
+
+
+@pytest.mark.parametrize("line", ASKING, ids=" ".join)
+def test_without_an_edge_there_is_one_clear_line_and_status_1(command: Command, line: list[str]) -> None:
+    assert command(*line, "--data", "none") == (1, "", "edgeproxy: no edge is running with data folder none\n")
+
+
+@pytest.mark.parametrize("line", ASKING, ids=" ".join)
+def test_a_killed_edge_is_told_from_a_running_one(command: Command, tmp_path: Path, line: list[str]) -> None:
+    announce(tmp_path, Running("127.0.0.1:9", 999_999))
+    ensure_token(tmp_path)
+    status, out, err = command(*line, "--data", str(tmp_path))
+    assert (status, out) == (1, "")
+    assert err == "edgeproxy: no edge answers at 127.0.0.1:9: it is not running, or it was killed\n"
+
+
+def test_the_edge_is_found_through_the_file_too_though_it_has_faults(
+    command: Command, edge: StandInBackend, tmp_path: Path
+) -> None:
+    (tmp_path / "e.toml").write_text(f'[edge]\ndata = "{tmp_path}/edgeproxy-data"\nnoed = 1\n')
+    assert command("status", "--config", "e.toml")[0] == 0
+    assert command("status", "--config", "none.toml") == (2, "", "edgeproxy: none.toml: no such file or directory\n")
+
+
+def test_status_shows_sites_store_and_ledger(command: Command, edge: StandInBackend) -> None:
+    status, out, err = command("status")
+    assert (status, err) == (0, "")
+    for text in (
+        "edge-1 · edgeproxy 0.1.0",
+        "1h 2m",
+        "1.5 KiB of 256 MiB",
+        "10 blocks, 1 pending",
+        ROOT,
+        "93.1 %",
+        "http://127.0.0.1:9000 up",
+    ):
+        assert text in out
+    assert json.loads(command("status", "--json")[1])["sites"][0]["hits"] == 931
+
+
+def test_explain_shows_plan_reason_and_variants_and_no_control_characters(command: Command, edge: StandInBackend) -> None:
+    status, out, _ = command("explain", "http://example.org/page", "-H", "Accept-Language: de", "--header", "X-A:b")
+    assert status == 0
+    assert re.search(r"plan +Revalidate", out)
+    assert re.search(r"reason +stale", out)
+    assert "cookie: (absent)" in out
+    assert "\x1b" not in out
+    assert edge.asked[-1][2].lines == (("Accept-Language", "de"), ("X-A", "b"))
+    assert json.loads(command("explain", "http://example.org/page", "--json")[1])["reason"] == "stale"
+
+
+def test_explain_of_a_host_that_is_no_site_is_status_1(command: Command, edge: StandInBackend) -> None:
+    assert command("explain", "http://nowhere/") == (1, "", "edgeproxy: no site has this host\n")
+    assert command("explain", "/page")[0] == 2
+    assert command("explain", "http://a/", "-H", "nocolon")[0] == 2
+
+
+PURGES = [
+    (["http://a/", "http://b/"], PurgeOrder(PurgeKind.URL, ("http://a/", "http://b/"))),
+    (["--prefix", "http://a/p"], PurgeOrder(PurgeKind.PREFIX, ("http://a/p",))),
+    (["--prefix", "/p", "--site", "a.org"], PurgeOrder(PurgeKind.PREFIX, ("/p",), site="a.org")),
+    (["--tag", "t", "--tag", "u"], PurgeOrder(PurgeKind.TAG, ("t", "u"))),
+    (["--tag", "t", "--site", "a.org", "--hard"], PurgeOrder(PurgeKind.TAG, ("t",), site="a.org", hard=True)),
+    (["--site", "a.org", "--dry-run"], PurgeOrder(PurgeKind.SITE, ("a.org",), dry_run=True)),
+]
+
+
+@pytest.mark.parametrize(("line", "order"), PURGES, ids=[" ".join(line) for line, _ in PURGES])
+def test_a_purge_reaches_the_edge_as_meant(command: Command, edge: StandInBackend, line: list[str], order: PurgeOrder) -> None:
+    status, out, _ = command("purge", *line)
+    assert status == 0
+    assert edge.asked == [("purge", order)]
+    if order.dry_run:
+        assert out == "would purge 2 stored responses; nothing was written\n"
+    else:
+        assert out == f"purged 2 stored responses ({'hard' if order.hard else 'soft'}), block 9\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["/path"],
+        ["http://a/", "--tag", "t"],
+        ["http://a/", "--site", "a"],
+        ["--prefix", "p"],
+        ["--prefix", "/p", "--tag", "t"],
+        ["--hard"],
+    ],
+)
+def test_a_purge_that_is_not_clear_is_wrong_usage(command: Command, edge: StandInBackend, line: list[str]) -> None:
+    status, out, err = command("purge", *line)
+    assert (status, out) == (2, "")
+    assert err.startswith("edgeproxy: ")
+    assert edge.asked == []
+
+
+def test_reload_says_whether_the_file_was_applied(command: Command, edge: StandInBackend) -> None:
+    assert command("reload") == (0, "configuration applied\n", "")
+    edge.faults = ["edge.noed: unknown key; did you mean node?"]
+    assert command("reload") == (
+        2,
+        "edge.noed: unknown key; did you mean node?\n",
+        "edgeproxy: configuration refused, the old one goes on\n",
+    )
+    status, out, _ = command("reload", "--json")
+    assert (status, json.loads(out)["applied"]) == (2, False)
+
+
+def test_ledger_answers_come_from_the_running_edge(command: Command, edge: StandInBackend) -> None:
+    head = json.loads(command("ledger", "head", "--json")[1])
+    assert {name: head[name] for name in ("origin", "size", "root", "vkey", "final_size")} == {
+        "origin": "edge-1/.edge/ledger",
+        "size": 10,
+        "root": ROOT,
+        "vkey": None,
+        "final_size": None,
+    }
+    assert "2025-11-24 16:00:00 UTC" in command("ledger", "head")[1]
+    assert json.loads(command("ledger", "show", "3", "--json")[1])["url"] == "http://example.org/"
+    assert "http://example.org/" in command("ledger", "show", "3")[1]
+    assert command("ledger", "show", "4") == (1, "", "edgeproxy: there is no block 4\n")
+    assert "abababababababab" in command("ledger", "history", "http://example.org/page")[1]
+    assert command("ledger", "history", "http://example.org/no") == (
+        1,
+        "",
+        "edgeproxy: the ledger has no version of http://example.org/no\n",
+    )
+    status, out, _ = command("ledger", "history", "http://example.org/no", "--json")
+    assert (status, json.loads(out)["versions"]) == (1, [])
+    assert command("ledger", "history", "page")[0] == 2
+
+
+# --- how things look
+
+
+def test_text_of_strangers_cannot_steer_the_terminal() -> None:
+    assert clean("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb\\nc\\u202ed"
+    assert clean("Füße · 日本") == "Füße · 日本"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0s"), (59, "59s"), (3_725, "1h 2m"), (86_400, "1d"), (-90, "-1m 30s"), (None, None)]
+)
+def test_seconds_are_shown_in_two_units(seconds: int | None, text: str | None) -> None:
+    assert seconds_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5 GiB"), (3 << 41, "6.0 TiB"), (None, None)]
+)
+def test_sizes_are_shown_in_binary_units(octets: int | None, text: str | None) -> None:
+    assert bytes_text(octets) == text
+
+
+def test_times_and_shares_that_are_not_known_stay_unknown() -> None:
+    assert time_text(None) is None
+    assert percent_text(None) is None
+    assert time_text(0) == "1970-01-01 00:00:00 UTC"

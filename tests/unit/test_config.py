@@ -1,0 +1,493 @@
+# ruff: noqa: E501  (the fault lines are compared whole, one a line)
+"""The configuration: what is refused and how it reads, precedence, and that the documented file says the truth."""
+
+from pathlib import Path
+
+import pytest
+
+from edgeproxy.caching.model import Policy
+from edgeproxy.config import Config, Flags, data_of, from_flags, load, needs_restart, reread
+from edgeproxy.config.values import (
+    Unfit,
+    parse_address,
+    parse_duration,
+    parse_host_pattern,
+    parse_origin,
+    parse_size,
+    show_duration,
+    show_size,
+)
+from edgeproxy.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = '[[site]]\nhosts = ["example.org"]\norigins = ["http://127.0.0.1:9000"]\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str) -> Path:
+        path = tmp_path / "edge.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def faults_of(path: Path | None, flags: Flags | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(path, flags or Flags())
+    return caught.value.faults
+
+
+# --- single values
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90.0),
+        ("7d", 604_800.0),
+        ("100ms", 0.1),
+        ("1h30m", 5_400.0),
+        ("1.5s", 1.5),
+        ("0", 0.0),
+        ("0s", 0.0),
+        ("2w", 1_209_600.0),
+    ],
+)
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("value", ["", "90", "s", "-1s", "1 s", "90S", "1y", "1s ", "٣s", 90, 1.5, True, None, ["1s"]])
+def test_what_is_no_duration_is_refused_with_the_units_allowed(value: object) -> None:
+    with pytest.raises(Unfit) as caught:
+        parse_duration(value)
+    assert caught.value.problem == "is not a duration"
+    assert "ms, s, m, h, d or w" in caught.value.allowed
+
+
+def test_a_duration_beyond_a_century_is_refused() -> None:
+    with pytest.raises(Unfit, match="too long"):
+        parse_duration("99999999d")
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"), [("512MiB", 512 << 20), ("1GB", 10**9), ("0", 0), ("17B", 17), ("1.5KiB", 1536), ("2TiB", 2 << 40)]
+)
+def test_a_size_is_read(text: str, octets: int) -> None:
+    assert parse_size(text) == octets
+
+
+@pytest.mark.parametrize("value", ["", "512", "MiB", "-1MiB", "1 MiB", "1mib", 512, True, None])
+def test_what_is_no_size_is_refused(value: object) -> None:
+    with pytest.raises(Unfit, match="is not a size"):
+        parse_size(value)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.1, 1.0, 90.0, 3_600.0, 604_800.0])
+def test_a_shown_duration_reads_back(seconds: float) -> None:
+    assert parse_duration(show_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize("octets", [0, 1, 1000, 1024, 5 << 20, 3 << 30])
+def test_a_shown_size_reads_back(octets: int) -> None:
+    assert parse_size(show_size(octets)) == octets
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        (":80", ":80"),
+        ("[::1]:0", "[::1]:0"),
+        ("LocalHost:1", "localhost:1"),
+        ("unix:/run/e.sock", "unix:/run/e.sock"),
+    ],
+)
+def test_an_address_is_read(text: str, shown: str) -> None:
+    assert str(parse_address(text)) == shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "8080", "127.0.0.1", "127.0.0.1:65536", "127.0.0.1:http", "::1:80", "1.2.3:80", "[zz]:80", "a b:80", "unix:e", 80],
+)
+def test_what_is_no_address_is_refused(value: object) -> None:
+    with pytest.raises(Unfit) as caught:
+        parse_address(value)
+    assert "HOST:PORT" in caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("https://Example.ORG/", "https://example.org"),
+        ("http://[::1]:81", "http://[::1]:81"),
+        ("http://not-there-yet.invalid", "http://not-there-yet.invalid"),
+        ("unix:/run/app.sock", "unix:/run/app.sock"),
+        ("unix:///run/app.sock", "unix:/run/app.sock"),
+    ],
+)
+def test_an_origin_is_read_though_its_name_need_not_resolve(text: str, origin: str) -> None:
+    assert parse_origin(text) == origin
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "example.org",
+        "ftp://x",
+        "http://",
+        "http://h/path",
+        "http://h?q",
+        "http://u:p@h",
+        "http://h:0",
+        "http://h:99999",
+        "http://[::1",
+        "http://1.2.3",
+        "unix:app.sock",
+        "unix:/" + "x" * 200,
+        5,
+        None,
+    ],
+)
+def test_what_is_no_origin_is_refused(value: object) -> None:
+    with pytest.raises(Unfit) as caught:
+        parse_origin(value)
+    assert "https://HOST" in caught.value.allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [("Example.ORG", "example.org"), ("*", "*"), ("*.a.org", "*.a.org"), ("::1", "[::1]"), ("192.0.2.1", "192.0.2.1")],
+)
+def test_a_host_is_read_in_lower_case(text: str, host: str) -> None:
+    assert parse_host_pattern(text) == host
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a.org:80", "http://a.org", "a..org", "*a.org", "a.*", "bücher.example", "1.2.3", ".org", "a.org.", 5]
+)
+def test_what_is_no_host_is_refused(value: object) -> None:
+    with pytest.raises(Unfit, match="is not a host"):
+        parse_host_pattern(value)
+
+
+# --- fault lines: key path, value, what is allowed
+
+FAULTS = [
+    ("[edge]\nnode = 5", 'edge.node: 5 is not a node name; allowed: 1 to 63 letters, digits, dots and hyphens'),
+    ("[edge]\nworkers = 4", 'edge.workers: 4 is more than this version can run, which is one process; allowed: 1 or "auto"'),
+    ('[edge]\nmemory = "1KiB"', 'edge.memory: "1KiB" is too small; allowed: "1MiB" or more'),
+    ("[edge]\nmemroy = 1", "edge.memroy: unknown key; did you mean memory?"),
+    ("[edge]\ntrusted_proxies = [\"10.0.0.1/8\"]", 'edge.trusted_proxies[0]: "10.0.0.1/8" has bits set behind its prefix; allowed: "10.0.0.0/8"'),
+    ("[edge]\nmax_connections = 0", "edge.max_connections: 0 is out of range; allowed: a whole number from 1 to 1000000"),
+    ("[edge]\nsample_ratio = 1", "edge.sample_ratio: unknown key here; did you mean telemetry.sample_ratio?"),
+    ("[edge]\nzzzzzz = 1", "edge.zzzzzz: unknown key; allowed: data, disk, drain, max_connections, memory, node, trusted_proxies, workers"),
+    ("edge = 5", "edge: 5 is not a table; allowed: [edge] and its keys below it"),
+    ("[telemetree]\nx = 1", "telemetree: unknown key; did you mean telemetry?"),
+    ("[telemetry]\nsample_ratio = 1.5", "telemetry.sample_ratio: 1.5 is not a ratio; allowed: a number from 0.0 (nothing) to 1.0 (everything)"),
+    ('[telemetry]\nmetrics = "yes"', 'telemetry.metrics: "yes" is not a switch; allowed: true or false, without quotes'),
+    ('[telemetry]\notlp_endpoint = "localhost:4318"', 'telemetry.otlp_endpoint: "localhost:4318" is not a URL; allowed: a URL, like "http://127.0.0.1:4318"'),
+    ('[listen]\nhttp = "127.0.0.1:80"', 'listen.http: "127.0.0.1:80" is not a list; allowed: a list of addresses'),
+    ("[listen]\nhttp = []", "listen.http: [] is empty; allowed: at least one of addresses"),
+    ('[listen]\nadmin = "unix:/run/a"', 'listen.admin: "unix:/run/a" is a Unix socket; allowed: HOST:PORT, like "127.0.0.1:9180"'),
+    ('[ledger]\nbatch_delay = "11s"', 'ledger.batch_delay: "11s" is too long; allowed: up to "10s"'),
+    ('[limits]\nhead_timeout = "0s"', 'limits.head_timeout: "0s" is too short; allowed: "10ms" or more'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), FAULTS, ids=[line.partition(":")[0] for _, line in FAULTS])
+def test_a_fault_names_key_path_value_and_what_is_allowed(write, text: str, line: str) -> None:
+    assert faults_of(write(f"{text}\n{SITE}")) == [line]
+
+
+SITE_FAULTS = [
+    ("[site.cache]\ndefualt_ttl = \"1s\"", "site[0].cache.defualt_ttl: unknown key; did you mean default_ttl?"),
+    ("[site.cache]\ndefault_ttl = 12", 'site[0].cache.default_ttl: 12 is not a duration; allowed: a number with ms, s, m, h, d or w, like "100ms", "90s" or "7d"'),
+    ('[site.cache]\ntargeted = ["a b"]', 'site[0].cache.targeted[0]: "a b" is not a field name; allowed: the name of a header field'),
+    ('[site.cache]\ndefault_ttl = "2d"\nmax_ttl = "1d"', 'site[0].cache.default_ttl: "2d" is longer than max_ttl; allowed: up to "1d"'),
+    ('[site.cache]\nmemory_object = "1GiB"', 'site[0].cache.memory_object: "1GiB" is larger than edge.memory; allowed: up to "256MiB"'),
+    ('[site.origin]\nca_file = "/not/there.pem"', 'site[0].origin.ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
+    ('[site.origin]\nhost = "a b"', 'site[0].origin.host: "a b" is not a host; allowed: "auto", "client", "origin", or a host name'),
+    ("[site.recovery]\noverride = 1", "site[0].recovery.override: 1 is not a switch; allowed: true or false, without quotes"),
+    ("[[site]]", "site[1].hosts: missing; allowed: a list of host names\nsite[1].origins: missing; allowed: a list of origins"),
+    ('[[site]]\nhosts = ["Example.org"]\norigins = ["http://a"]', 'site[1].hosts[0]: "Example.org" is already at site[0].hosts[0]; allowed: each host once'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "lines"), SITE_FAULTS, ids=[line.partition(":")[0] for _, line in SITE_FAULTS])
+def test_a_fault_in_a_site_has_the_index_of_the_site(write, text: str, lines: str) -> None:
+    assert faults_of(write(f"{SITE}{text}\n")) == lines.split("\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('[listen]\nhttps = [":443"]', "listen.https"),
+        ('[acme]\nemail = "a@example.org"', "acme"),
+        ("[ledger]\nquorum = 2", "ledger.quorum"),
+    ],
+)
+def test_what_is_announced_but_not_in_this_version_is_refused_as_such(write, text: str, path: str) -> None:
+    (fault,) = faults_of(write(f"{text}\n{SITE}"))
+    assert fault.startswith(f"{path}: ")
+    assert "not in this version" in fault
+
+
+def test_site_must_be_written_with_two_brackets(write) -> None:
+    (fault,) = faults_of(write('[site]\nhosts = ["a.org"]\norigins = ["http://127.0.0.1:1"]\n'))
+    assert fault.startswith("site: ")
+    assert fault.endswith("is not a list of tables; allowed: [[site]], with two brackets")
+
+
+def test_all_faults_come_at_once_also_those_between_values(write) -> None:
+    faults = faults_of(
+        write(
+            '[edge]\nnode = ""\n[listen]\nhttp = ["x", "127.0.0.1:9180"]\n[[site]]\nhosts = ["a.org", "a.org", "b c"]\n'
+            'origins = ["http://h/p"]\n[site.cache]\nttl = 1\n'
+        )
+    )
+    assert [fault.partition(": ")[0] for fault in faults] == [
+        "edge.node",
+        "listen.http[0]",
+        "site[0].hosts[2]",
+        "site[0].origins[0]",
+        "site[0].cache.ttl",
+        "site[0].hosts[1]",
+        "listen.admin",
+    ]
+
+
+def test_no_site_at_all_is_a_fault(write) -> None:
+    assert faults_of(write("")) == ["site: none; allowed: at least one [[site]] with hosts and origins, or --origin URL"]
+
+
+# --- faults between values
+
+
+@pytest.mark.parametrize(
+    ("http", "admin", "collides"),
+    [
+        (["127.0.0.1:80", "127.0.0.1:80"], "127.0.0.1:1", True),
+        (["127.0.0.1:80", "localhost:80"], "127.0.0.1:1", True),
+        ([":80", "127.0.0.1:80"], "127.0.0.1:1", True),
+        (["0.0.0.0:80", "127.0.0.1:80"], "127.0.0.1:1", True),
+        (["0.0.0.0:80", "[::1]:80"], "127.0.0.1:1", False),
+        (["[::]:80", "127.0.0.1:80"], "127.0.0.1:1", False),
+        (["127.0.0.1:80", "[::1]:80"], "127.0.0.1:1", False),
+        (["127.0.0.1:0", "127.0.0.1:0"], "127.0.0.1:0", False),
+        (["127.0.0.1:9180"], "127.0.0.1:9180", True),
+        (["unix:/run/a", "unix:/run/a"], "127.0.0.1:1", True),
+        (["unix:/run/a", "unix:/run/b"], "127.0.0.1:1", False),
+    ],
+)
+def test_two_listeners_that_cannot_both_be_bound_are_a_fault(write, http: list[str], admin: str, collides: bool) -> None:
+    path = write(f"[listen]\nhttp = {http}\nadmin = '{admin}'\n{SITE}")
+    if collides:
+        (fault,) = faults_of(path)
+        assert "takes the same address as" in fault
+    else:
+        assert [str(address) for address in load(path).listen.http] == http
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:9180", ":9180", "[::]:9180", "192.0.2.1:9180", "edge.example.org:9180"])
+def test_the_admin_side_is_of_this_machine_only_unless_said_otherwise(write, address: str) -> None:
+    (fault,) = faults_of(write(f'[listen]\nadmin = "{address}"\n{SITE}'))
+    assert "listen.admin_public = true" in fault
+    assert str(load(write(f'[listen]\nadmin = "{address}"\nadmin_public = true\n{SITE}')).listen.admin) == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1"])
+def test_every_loopback_address_will_do_for_the_admin_side(write, address: str) -> None:
+    assert str(load(write(f'[listen]\nadmin = "{address}"\n{SITE}')).listen.admin) == address
+
+
+def test_a_data_folder_needs_a_parent_and_must_not_be_a_file(write, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (missing,) = faults_of(write(f'[edge]\ndata = "{tmp_path}/no/data"\n{SITE}'))
+    assert missing == f'edge.data: "{tmp_path}/no/data" has no parent folder; allowed: a path below an existing folder'
+    (file,) = faults_of(write(f'[edge]\ndata = "{tmp_path}/file"\n{SITE}'))
+    assert "is not a folder" in file
+    assert load(write(f'[edge]\ndata = "{tmp_path}/data"\n{SITE}')).edge.data == tmp_path / "data"
+
+
+# --- the file as a whole
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("[edge\n", "line 1 column 6: not TOML: expected ']' at the end of a table declaration"),
+        ("[edge]\nnode = \n", "line 2 column 8: not TOML: invalid value"),
+        ("[edge]\nnode = 'a", "line 2: not TOML: "),
+        ("a = 1\na = 2\n", "line 2 column 6: not TOML: cannot overwrite a value"),
+    ],
+)
+def test_a_syntax_error_has_its_line(write, text: str, line: str) -> None:
+    path = write(text)
+    (fault,) = faults_of(path)
+    assert fault.startswith(f"{path} {line}")
+
+
+def test_a_file_that_cannot_be_read_is_named(write, tmp_path: Path) -> None:
+    assert faults_of(tmp_path / "none.toml") == [f"{tmp_path / 'none.toml'}: no such file or directory"]
+    assert faults_of(tmp_path) == [f"{tmp_path}: is a directory"]
+    path = write("")
+    path.write_bytes(b"[edge]\nnode = '\xff'\n")
+    assert faults_of(path) == [f"{path} line 2: not UTF-8 text"]
+
+
+def test_the_example_file_says_every_key_with_its_true_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "config/edgeproxy.example.toml").read_text(encoding="utf-8")
+    shown = load(ROOT / "config/edgeproxy.example.toml")
+    bare = from_flags(Flags(origins=("http://127.0.0.1:9000",)))
+    assert dict(shown) == dict(bare)
+    for table in (Config, *(field.annotation for field in Config.model_fields.values())):
+        for key in getattr(table, "model_fields", {}):
+            assert f"\n{key} = " in text or f"\n# {key} = " in text or f"\n[{key}]" in text or key == "sites", key
+    site = bare.sites[0]
+    for part in (site, site.cache, site.recovery, site.origin):
+        for key in type(part).model_fields:
+            assert f"\n{key} = " in text or f"\n# {key} = " in text or f"\n[site.{key}]" in text, key
+
+
+def test_the_production_example_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [site.name for site in load(ROOT / "config/edgeproxy.production.toml", Flags(data="/tmp/edge")).sites] == [
+        "shop.example.org",
+        "static.shop.example.org",
+    ]
+
+
+# --- flags
+
+
+def test_origin_alone_makes_one_site_for_any_host(write) -> None:
+    config = from_flags(Flags(origins=("https://www.example.org", "http://10.0.0.1")))
+    (site,) = config.sites
+    assert (site.hosts, site.origins) == (("*",), ("https://www.example.org", "http://10.0.0.1"))
+    assert (str(config.listen.http[0]), str(config.listen.admin), str(config.edge.data)) == (
+        "127.0.0.1:8080",
+        "127.0.0.1:9180",
+        "edgeproxy-data",
+    )
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(write, tmp_path: Path) -> None:
+    path = write(
+        f'[edge]\ndata = "{tmp_path}/file"\nnode = "n1"\n[listen]\nhttp = [":1"]\n{SITE}[site.cache]\ndefault_ttl = "5s"\n'
+    )
+    flags = Flags(
+        origins=("http://other",),
+        hosts=("b.org",),
+        listen=(":2", ":3"),
+        admin="127.0.0.1:4",
+        data=str(tmp_path / "flag"),
+        workers="1",
+    )
+    config = load(path, flags)
+    assert [str(address) for address in config.listen.http] == [":2", ":3"]
+    assert str(config.listen.admin) == "127.0.0.1:4"
+    assert config.edge.data == tmp_path / "flag"
+    assert config.edge.node == "n1"
+    assert config.sites[0].hosts == ("b.org",)
+    assert config.sites[0].origins == ("http://other",)
+    assert config.sites[0].cache.default_ttl == 5.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "start"),
+    [
+        (Flags(origins=("nonsense",)), '--origin: "nonsense" is not an origin'),
+        (Flags(origins=("http://a",), hosts=("a b",)), '--host: "a b" is not a host'),
+        (Flags(origins=("http://a",), listen=("x",)), '--listen: "x" is not an address'),
+        (Flags(origins=("http://a",), admin="0.0.0.0:1"), '--admin: "0.0.0.0:1" can be reached from other machines'),
+        (Flags(origins=("http://a",), data="/no/such/place"), '--data: "/no/such/place" has no parent folder'),
+        (Flags(origins=("http://a",), workers="2"), "--workers: 2 is more than this version can run"),
+        (Flags(origins=("http://a",), workers="many"), '--workers: "many" is not a number of workers'),
+        (Flags(hosts=("a.org",)), "--host: there is no origin for it"),
+    ],
+)
+def test_a_fault_in_a_flag_is_named_after_the_flag(write, flags: Flags, start: str) -> None:
+    (fault,) = faults_of(None, flags)
+    assert fault.startswith(start)
+
+
+def test_origin_flags_beside_several_sites_are_refused_since_it_is_not_clear_which_is_meant(write) -> None:
+    path = write(f'{SITE}[[site]]\nhosts = ["b.org"]\norigins = ["http://b"]\n')
+    (fault,) = faults_of(path, Flags(origins=("http://c",)))
+    assert fault.startswith("--origin, --host: the file has 2 sites")
+
+
+# --- what the rest of the program takes from it
+
+
+def test_the_defaults_of_a_site_are_the_defaults_of_the_core() -> None:
+    assert from_flags(Flags(origins=("http://a",))).sites[0].policy() == Policy()
+
+
+def test_a_site_hands_its_rules_to_the_core_as_plain_values(write) -> None:
+    site = load(
+        write(
+            SITE
+            + '[site.cache]\ndefault_ttl = "90s"\nmax_ttl = "1h"\nheuristic = false\nstore_set_cookie = true\nmax_object = "5MiB"\n'
+            'targeted = ["Edge-Control", "CDN-Cache-Control"]\ntag_headers = ["X-Tag"]\nignore_query = ["utm_*"]\nignore_client_no_cache = true\n'
+            '[site.recovery]\nmax_stale = "1d"\noverride = true\n'
+        )
+    ).sites[0]
+    assert site.policy() == Policy(
+        default_ttl=90,
+        heuristic_fraction=0.0,
+        heuristic_max=0,
+        max_ttl=3600,
+        store_set_cookie=True,
+        targets=("edge-control", "cdn-cache-control"),
+        tag_fields=("x-tag",),
+        max_object=5 << 20,
+        stale_if_error_default=86_400,
+        override=True,
+        ignore_client_no_cache=True,
+    )
+    assert site.key_rules().ignore_query == ("utm_*",)
+
+
+def test_a_reload_reads_the_same_file_under_the_same_flags(write) -> None:
+    config = load(write(SITE), Flags(listen=(":2",)))
+    write(SITE.replace("example.org", "new.example.org"))
+    again = reread(config)
+    assert again.sites[0].hosts == ("new.example.org",)
+    assert str(again.listen.http[0]) == ":2"
+    write("[edge")
+    with pytest.raises(ConfigError):
+        reread(config)
+    assert config.sites[0].hosts == ("example.org",)
+
+
+def test_what_only_a_restart_can_change_is_said(write, tmp_path: Path) -> None:
+    old = load(write(SITE))
+    new = load(write(f'[edge]\nnode = "other"\n[listen]\nhttp = [":1"]\n[ledger]\nbatch_size = 5\n{SITE}'))
+    assert needs_restart(old, new) == [
+        "edge.node: changes from edge-1 to other only with a restart",
+        "ledger.batch_size: changes from 256 to 5 only with a restart",
+    ]
+    assert needs_restart(old, load(write(SITE.replace("9000", "9001")))) == []
+
+
+def test_the_data_folder_is_found_in_a_file_with_faults_elsewhere(write, tmp_path: Path) -> None:
+    assert data_of(write('[edge]\ndata = "here"\nnode = 5\n')) == Path("here")
+    assert data_of(write("[nonsense]\n")) == Path("edgeproxy-data")
+    assert data_of(None) == Path("edgeproxy-data")
+    with pytest.raises(ConfigError, match="is not a path"):
+        data_of(write("[edge]\ndata = 5\n"))
+
+
+def test_a_config_never_changes_once_made() -> None:
+    config = from_flags(Flags(origins=("http://a",)))
+    with pytest.raises(ValueError, match="frozen"):
+        config.edge.node = "other"  # type: ignore[misc]
