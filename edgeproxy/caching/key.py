@@ -43,6 +43,18 @@ def primary_key(url: str, rules: KeyRules = NO_RULES) -> str:
     return f"{scheme}://{authority}{target}"
 
 
+def key_prefix(scheme: str, authority: str) -> str:
+    """What the keys of all targets of one authority begin with; see `key_of_target`."""
+    return primary_key(f"{scheme}://{authority}/")[:-1]
+
+
+def key_of_target(prefix: str, target: str, rules: KeyRules) -> str:
+    """`primary_key` of a target in origin form under a `key_prefix`, without taking the whole URL apart again."""
+    if "%" in target or "#" in target or rules.ignore_query:
+        return primary_key(prefix + target, rules)
+    return prefix + target
+
+
 def _without_parameters(target: str, globs: tuple[str, ...]) -> str:
     ignored = _pattern(globs)
     path, _, query = target.partition("?")

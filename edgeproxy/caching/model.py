@@ -70,6 +70,7 @@ class Reason(StrEnum):
     ALREADY_STALE = "already-stale"
     CONTENT_RANGE = "content-range"
     UNDELIMITED = "delimited-by-close"
+    EVENT_STREAM = "event-stream"
 
 
 class Mark(Enum):

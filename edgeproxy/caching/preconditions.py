@@ -7,6 +7,7 @@ Owns: whether the answer is whole, 304, 206 or 416. Must not decide whether the 
 
 from dataclasses import dataclass
 
+from edgeproxy.clock import Instant
 from edgeproxy.wire.dates import parse_http_date
 from edgeproxy.wire.etags import parse_etag_list, strong_match, weak_match
 from edgeproxy.wire.fields import Fields
@@ -46,7 +47,14 @@ _CONDITIONAL = ("if-none-match", "if-modified-since", "range")
 
 
 def evaluate(
-    request: Request, *, status: int, etag: str | None, last_modified: str | None, length: int, date: str | None = None
+    request: Request,
+    *,
+    status: int,
+    etag: str | None,
+    last_modified: str | None,
+    length: int,
+    now: Instant,
+    date: str | None = None,
 ) -> Answer:
     """What to send of a response with `status` whose body has `length` bytes; the validators are those of the form to be sent.
 
@@ -59,7 +67,7 @@ def evaluate(
     if "if-none-match" in fields:
         if _matches(fields.get("if-none-match") or "", etag):
             return NOT_MODIFIED
-    elif "if-modified-since" in fields and _is_unmodified(fields, last_modified, date):
+    elif "if-modified-since" in fields and _is_unmodified(fields, last_modified, date, now):
         return NOT_MODIFIED
     if request.method != "GET" or status != 200 or "range" not in fields or not _range_applies(fields, etag, last_modified, date):
         return WHOLE
@@ -80,14 +88,17 @@ def _matches(value: str, etag: str | None) -> bool:
     return value.strip() == etag or any(weak_match(tag, etag) for tag in tags)
 
 
-def _is_unmodified(fields: Fields, last_modified: str | None, date: str | None) -> bool:
-    """If-Modified-Since against Last-Modified, or against Date where that is missing (RFC 9111 section 4.3.2)."""
+def _is_unmodified(fields: Fields, last_modified: str | None, date: str | None, now: Instant) -> bool:
+    """If-Modified-Since against Last-Modified, or against Date where that is missing (RFC 9111 section 4.3.2).
+
+    A date in the future says nothing about the past, unless it is the very one that the origin gave, its clock being ahead.
+    """
     since = parse_http_date(fields.get("if-modified-since") or "")
     modified_text = last_modified if last_modified is not None else date
     if since is None or modified_text is None:
         return False
     modified = parse_http_date(modified_text)
-    return modified is not None and modified <= since
+    return modified is not None and modified <= since and (since == modified or since <= now // 1000)
 
 
 def _range_applies(fields: Fields, etag: str | None, last_modified: str | None, date: str | None) -> bool:

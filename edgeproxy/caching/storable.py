@@ -91,6 +91,9 @@ def _exchange_forbids(
         return Reason.PARTIAL
     if response.status < 200 or response.status == 304:
         return Reason.STATUS_NOT_UNDERSTOOD
+    if (response.fields.get("content-type") or "").partition(";")[0].strip().lower() == "text/event-stream":
+        # What one subscriber heard is no answer for the next, who begins now (HTML standard, section 9.2).
+        return Reason.EVENT_STREAM
     if directives.must_understand and response.status not in UNDERSTOOD_STATUSES:
         return Reason.STATUS_NOT_UNDERSTOOD
     return None

@@ -66,7 +66,7 @@ class LedgerAtRest:
         try:
             with closing(ledger_rows.connect_to_read(self.path)) as connection:
                 return work(connection)
-        except sqlite3.Error as error:
+        except ledger_rows.UNREADABLE as error:
             raise ledger_rows.failure(error) from error
 
 

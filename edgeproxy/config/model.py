@@ -91,7 +91,7 @@ class Ledger(Table):
 
 
 class Telemetry(Table):
-    """`[telemetry]`: traces, metrics and the access log. OTEL_* environment variables are honoured where the file is silent."""
+    """`[telemetry]`: traces, metrics and the access log. An OTEL_* environment variable that is set wins."""
 
     otlp_endpoint: Annotated[str | None, PlainValidator(values.parse_http_url)] = None
     sample_ratio: Annotated[float, PlainValidator(values.ratio)] = 1.0

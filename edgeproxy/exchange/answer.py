@@ -31,21 +31,12 @@ from edgeproxy.caching.model import (
 )
 from edgeproxy.caching.plan import after_failure, plan
 from edgeproxy.clock import Clock
-from edgeproxy.errors import (
-    ClientGone,
-    Corrupt,
-    EdgeError,
-    OriginConnectTimeout,
-    OriginError,
-    OriginFailing,
-    OriginMalformed,
-    OriginTimeout,
-    OriginTruncated,
-)
+from edgeproxy.errors import ClientGone, Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.cache import Cache, Found
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.exchange import Exchange
+from edgeproxy.exchange.failures import failure_of
 from edgeproxy.exchange.fetcher import FAILING, Fetcher, Question
 from edgeproxy.exchange.flights import Alone, Failed, Flight, Incoming, Outcome, Refreshed
 from edgeproxy.exchange.pages import error_page
@@ -66,21 +57,6 @@ FAR_RANGE = 4 << 20
 
 
 _STALE_FORWARDS = (Reason.STALE, Reason.PURGED, Reason.INVALIDATED, Reason.NO_CACHE, Reason.REQUEST_DIRECTIVE)
-
-
-def failure_of(error: OriginError) -> Failure:
-    """What the stale rules need to know of an error."""
-    match error:
-        case OriginTimeout() | OriginConnectTimeout():
-            return Failure.TIMEOUT
-        case OriginTruncated():
-            return Failure.TRUNCATED
-        case OriginMalformed():
-            return Failure.MALFORMED
-        case OriginFailing():
-            return Failure.SERVER_ERROR
-        case _:
-            return Failure.UNREACHABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +230,12 @@ class Answerer:
         try:
             outcome = await self._wait(flight, leader=leader, limit=exchange.site.waiting.stale_after if stale else None)
         except TimeoutError:
-            await self._serve_stale(exchange, found, Reason.STALE_ORIGIN_SLOW)
+            await self._too_slow(exchange, found)
             return
         if not leader and isinstance(outcome, Incoming) and not vary.matches(outcome.selecting, request):
             outcome = Alone(None, Reason.VARY_MISS)
+        if isinstance(outcome, Incoming) and not outcome.writer.is_whole_so_far:
+            outcome = Alone(None, Reason.TOO_LARGE)
         if isinstance(outcome, Alone) and outcome.response is None:
             # It cannot be shared: everybody who waited goes now, side by side.
             leader, flight = True, self._fetcher.fly(self._question(exchange, found, conditions), None)
@@ -322,17 +300,20 @@ class Answerer:
         exchange.origin_seconds = incoming.origin_seconds
         exchange.fwd_status = incoming.status
         hold = exchange.site.waiting.hold_bytes
-        if self._stand_in(exchange, found, Failure.TRUNCATED) and (incoming.length is None or incoming.length <= hold):
-            try:
+        reader = incoming.writer.reader()
+        try:
+            if self._stand_in(exchange, found, Failure.TRUNCATED) and (incoming.length is None or incoming.length <= hold):
                 async with asyncio.timeout(max(0.0, deadline - self._clock.monotonic())):
-                    await asyncio.shield(incoming.done)
-            except TimeoutError:
-                await self._serve_stale(exchange, found, Reason.STALE_ORIGIN_SLOW)
-                return
-            except OriginError as error:
-                await self._failed(exchange, found, error)
-                return
-        await self._delivery.incoming(exchange, incoming)
+                    await incoming.writer.grown(hold)
+        except TimeoutError:
+            reader.close()
+            await self._too_slow(exchange, found)
+            return
+        except OriginError as error:
+            reader.close()
+            await self._failed(exchange, found, error)
+            return
+        await self._delivery.incoming(exchange, incoming, reader)
 
     # --- the origin failed ---
 
@@ -345,17 +326,27 @@ class Answerer:
         )
         return instead if isinstance(instead, ServeStale) else None
 
+    async def _too_slow(self, exchange: Exchange, found: Found) -> None:
+        """The origin has not answered within `stale_after`, and there is a copy that may be used."""
+        exchange.proxy_status = status.proxy_status(OriginTimeout.proxy_error)
+        await self._serve_stale(exchange, found, Reason.STALE_ORIGIN_SLOW)
+
     async def _failed(self, exchange: Exchange, found: Found, error: OriginError) -> None:
         """Serve the last good copy, or say what happened."""
-        exchange.metrics.origin_errors.add(error.proxy_error)
-        exchange.span.set(names.ERROR_TYPE, error.proxy_error)
         if "status" in error.fields:
             exchange.fwd_status = int(str(error.fields["status"]))
         exchange.proxy_status = status.proxy_status(error.proxy_error)
-        instead = self._stand_in(exchange, found, failure_of(error))
-        if instead is None:
-            exchange.reason = Reason.STALE_FORBIDDEN if found.resident else Reason.ORIGIN_FAILED
+        if found.resident is None:
+            exchange.reason = Reason.ORIGIN_FAILED
             raise error
+        instead = after_failure(
+            exchange.request, found.resident.stored, failure_of(error), self._clock.now(), exchange.site.policy, found.mark
+        )
+        if isinstance(instead, Refuse):
+            exchange.reason = instead.reason
+            raise error
+        exchange.metrics.origin_errors.add(error.proxy_error)
+        exchange.span.set(names.ERROR_TYPE, error.proxy_error)
         if instead.reason is Reason.STALE_OVERRIDE:
             log.warning("served stale against the origin's directives, as recovery.override says: %s", exchange.request.url)
         await self._serve_stale(exchange, found, instead.reason)
@@ -369,7 +360,9 @@ class Answerer:
 
     async def _error_page(self, exchange: Exchange, error: EdgeError) -> None:
         exchange.outcome = "failed"
-        await self.page(exchange, error.status, proxy_error=error.proxy_error)
+        # A copy that may not be used unvalidated is a 504, whatever kept the origin away (RFC 9111 section 5.2.2.2).
+        code = 504 if exchange.reason is Reason.STALE_FORBIDDEN else error.status
+        await self.page(exchange, code, proxy_error=error.proxy_error)
 
     # --- past the cache ---
 
@@ -385,11 +378,17 @@ class Answerer:
         request = exchange.request
         body = _body_of(exchange) if request.body_length else None
         asked = ask.as_is(exchange.site, request, body, peer=exchange.peer, trusted=exchange.trusted)
+        is_read = request.method in ("GET", "HEAD") and found.resident is not None
+        patience = exchange.site.waiting.stale_after if is_read and self._stand_in(exchange, found, Failure.TIMEOUT) else None
         try:
-            with exchange.span.current():
-                response = await exchange.site.origin.fetch(asked, on_interim=_interim_to(exchange))
+            async with asyncio.timeout(patience):
+                with exchange.span.current():
+                    response = await exchange.site.origin.fetch(asked, on_interim=_interim_to(exchange))
+        except TimeoutError:
+            await self._too_slow(exchange, found)
+            return
         except OriginError as error:
-            if request.method in ("GET", "HEAD") and found.resident is not None:
+            if is_read:
                 await self._failed(exchange, found, error)
                 return
             exchange.proxy_status = status.proxy_status(error.proxy_error)
@@ -400,13 +399,14 @@ class Answerer:
             if request.method == "POST" and "content-location" in response.fields:
                 await self._post_as_get(exchange, found, response)
                 return
-        elif request.method == "HEAD" and found.resident is not None:
+        elif is_read:
             if response.status in FAILING and self._stand_in(exchange, found, Failure.SERVER_ERROR):
                 await response.close()
                 failing = OriginFailing("the origin answered with a server error", status=response.status)
                 await self._failed(exchange, found, failing)
                 return
-            self._update_from_head(exchange, found, response)
+            if request.method == "HEAD":
+                self._update_from_head(exchange, found, response)
         await self._send_response(exchange, response)
 
     async def _post_as_get(self, exchange: Exchange, found: Found, response: OriginResponse) -> None:
@@ -415,7 +415,7 @@ class Answerer:
         match await flight.wait(leader=True):
             case Incoming() as incoming:
                 exchange.fwd_status = incoming.status
-                await self._delivery.incoming(exchange, incoming)
+                await self._delivery.incoming(exchange, incoming, incoming.writer.reader())
             case _:
                 await self._send_response(exchange, response)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgeproxy.caching import freshness, tags
-from edgeproxy.caching.key import primary_key
+from edgeproxy.caching.key import key_of_target, key_prefix, primary_key
 from edgeproxy.caching.model import Height, Mark, Policy
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StoreError
@@ -69,12 +69,17 @@ class Cache:
 
     def key(self, site: Site, request: Request) -> str:
         """The primary cache key of a request."""
-        memo = request.memo
-        if memo.get("key_rules") is not site.keys:
-            memo["key"] = primary_key(request.url, site.keys)
-            memo["key_rules"] = site.keys
-        key: str = memo["key"]
-        return key
+        if not request.target.startswith("/"):
+            return primary_key(request.url, site.keys)
+        return key_of_target(self.key_prefix(request), request.target, site.keys)
+
+    def key_prefix(self, request: Request) -> str:
+        """What the keys of all targets begin with that come with these fields, and so with this authority."""
+        memo = request.fields.memo
+        prefix: str | None = memo.get("key_prefix")
+        if prefix is None:
+            prefix = memo["key_prefix"] = key_prefix(request.scheme, request.authority)
+        return prefix
 
     async def find(self, site: Site, request: Request, now: Instant) -> Found:
         """The entry that `request` selects, in memory and proved. Raises nothing: what is damaged is as if it were not there."""
@@ -118,8 +123,12 @@ class Cache:
         resident.groups = tags.cache_groups(stored.fields)
         resident.fresh_until = freshness.fresh_until(stored, policy)
 
-    def keep(self, resident: Resident) -> None:
+    def keep(self, entry: Entry, resident: Resident) -> None:
         """Put a resident into the memory tier, under its budget."""
+        if entry.tier_key != entry.key:
+            # Once there are variants nothing may be found under the bare key any more.
+            self.tier.remove(entry.key)
+        resident.tier_key = entry.tier_key
         stored_text = sum(len(name) + len(value) for name, value in resident.stored.fields.lines)
         body = resident.body.value if resident.body else b""
         resident.size = len(body) + 3 * stored_text + 1024
@@ -145,7 +154,7 @@ class Cache:
                 log.error("cannot read block %d: %s", version.height, error)
                 return None
             if entry.pending is None and entry.versions and entry.versions[-1] is version:
-                self.keep(resident)
+                self.keep(entry, resident)
                 self.on_resident(site, resident)
             return entry.pending or resident
         return None

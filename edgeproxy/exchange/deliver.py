@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from edgeproxy.caching import freshness, preconditions, status
 from edgeproxy.caching.model import Reason, StoredResponse
 from edgeproxy.caching.preconditions import NotModified, Partial, Unsatisfiable, Whole
-from edgeproxy.clock import Clock
+from edgeproxy.clock import Clock, Instant
 from edgeproxy.exchange import heads
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.flights import Incoming
 from edgeproxy.exchange.heads import IDENTITY, Form
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.ledger.chunks import CHUNK
-from edgeproxy.ledger.verify import verify_chunk, verify_leaves
-from edgeproxy.storage.bodies import BodyStore
+from edgeproxy.ledger.verify import verify_body, verify_chunk, verify_leaves
+from edgeproxy.storage.bodies import BodyReader, BodyStore
+from edgeproxy.wire.dates import format_http_date
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
 from edgeproxy.wire.negotiate import select_coding
@@ -35,7 +36,7 @@ class Chosen:
     verdict: Verdict
 
 
-def choose(request: Request, resident: Resident) -> Chosen:
+def choose(request: Request, resident: Resident, now: Instant) -> Chosen:
     """The form by `Accept-Encoding`, then the preconditions and ranges against that form's validator (RFC 9110 section 13.2.2).
 
     A client that kept any form of this response has the content, so a match with any of their validators is a 304.
@@ -46,15 +47,15 @@ def choose(request: Request, resident: Resident) -> Chosen:
     if len(forms) > 1 and "range" not in fields:
         coding = select_coding(fields.get("accept-encoding"), tuple(forms))
         form = forms.get(coding or IDENTITY, form)
-    verdict = judge(request, stored, form.etag, form.length)
+    verdict = judge(request, stored, form.etag, form.length, now)
     if isinstance(verdict, Whole) and len(forms) > 1 and "if-none-match" in fields:
         for other in forms.values():
-            if other is not form and isinstance(judge(request, stored, other.etag, other.length), NotModified):
+            if other is not form and isinstance(judge(request, stored, other.etag, other.length, now), NotModified):
                 return Chosen(other, NotModified())
     return Chosen(form, verdict)
 
 
-def judge(request: Request, stored: StoredResponse, etag: str | None, length: int) -> Verdict:
+def judge(request: Request, stored: StoredResponse, etag: str | None, length: int, now: Instant) -> Verdict:
     """Preconditions and ranges of `request` against one representation."""
     return preconditions.evaluate(
         request,
@@ -62,6 +63,7 @@ def judge(request: Request, stored: StoredResponse, etag: str | None, length: in
         etag=etag,
         last_modified=stored.fields.get("last-modified"),
         length=length,
+        now=now,
         date=stored.fields.get("date"),
     )
 
@@ -78,8 +80,8 @@ class Delivery:
 
         Raises Corrupt, before the head is sent whenever the first chunk is the bad one; ClientGone.
         """
-        chosen = choose(exchange.request, resident)
         stored, now = resident.stored, self._clock.now()
+        chosen = choose(exchange.request, resident, now)
         exchange.block = stored.height
         exchange.reason = reason
         age = freshness.current_age(stored, now)
@@ -144,6 +146,10 @@ class Delivery:
             yield form.data if last - first + 1 == len(form.data) else form.data[first : last + 1]
             return
         ref = resident.ref
+        if ref.chunks is None:
+            # Too large for the memory tier as this site has it, yet small enough to be proved whole.
+            yield verify_body(ref, await self._bodies.read(ref)).value[first : last + 1]
+            return
         leaves = verify_leaves(ref, await self._bodies.chunk_leaves(ref))
         body = await self._bodies.stream(ref)
         for index in range(first // CHUNK, last // CHUNK + 1):
@@ -152,9 +158,15 @@ class Delivery:
             yield piece[max(0, first - start) : last + 1 - start]
 
     async def head(self, exchange: Exchange, code: int, fields: Fields, length: int | None) -> None:
-        """Send a head with what the exchange itself has to say: `Proxy-Status` and `Server-Timing`."""
+        """Send a head with what the exchange itself has to say: `Proxy-Status` and `Server-Timing`.
+
+        Whoever has a clock adds the `Date` that is missing, in an answer of its own as in a forwarded one (RFC 9110 section
+        6.6.1).
+        """
         exchange.status = code
         lines: list[tuple[str, str]] = []
+        if code >= 200 and "date" not in fields:
+            lines.append(("Date", format_http_date(self._clock.now() // 1000)))
         if exchange.proxy_status:
             lines.append(("Proxy-Status", exchange.proxy_status))
         lines.append(("Server-Timing", self._timing(exchange)))
@@ -169,11 +181,18 @@ class Delivery:
             members.append(f'traceparent;desc="{exchange.span.traceparent}"')
         return ", ".join(members)
 
-    async def incoming(self, exchange: Exchange, incoming: Incoming) -> None:
-        """Answer from a body that is still arriving, as fast as it comes or the client reads.
+    async def incoming(self, exchange: Exchange, incoming: Incoming, reader: BodyReader) -> None:
+        """Answer from a body that is still arriving, as fast as it comes or the client reads; `reader` is at its start, and closed
+        here.
 
         Raises OriginTruncated and its like when the origin breaks off; the head has been sent by then, and the caller aborts.
         """
+        try:
+            await self._incoming(exchange, incoming, reader)
+        finally:
+            reader.close()
+
+    async def _incoming(self, exchange: Exchange, incoming: Incoming, reader: BodyReader) -> None:
         request, length = exchange.request, incoming.length
         exchange.reason = Reason.STORED
         fields = incoming.fields.without(frozenset(("via", "content-length")))
@@ -186,6 +205,7 @@ class Delivery:
                 etag=fields.get("etag"),
                 last_modified=fields.get("last-modified"),
                 length=length if length is not None else 0,
+                now=self._clock.now(),
                 date=fields.get("date"),
             )
         if isinstance(verdict, NotModified):
@@ -194,24 +214,20 @@ class Delivery:
             first, last = verdict.ranges[0]
             ranged = fields.plus(("Content-Range", content_range(first, last, length)))
             await self.head(exchange, 206, ranged, last - first + 1)
-            await self._follow(exchange, incoming, first, last)
+            await self._follow(exchange, reader, first, last)
         else:
             # A range of a body whose length is not known yet, or several of them: the whole is always a right answer.
             await self.head(exchange, incoming.status, fields, length)
-            await self._follow(exchange, incoming, 0, None)
+            await self._follow(exchange, reader, 0, None)
         await exchange.stream.finish()
 
-    async def _follow(self, exchange: Exchange, incoming: Incoming, first: int, last: int | None) -> None:
+    async def _follow(self, exchange: Exchange, reader: BodyReader, first: int, last: int | None) -> None:
         if exchange.request.method == "HEAD":
             return
-        reader = incoming.writer.reader()
-        try:
-            while piece := await reader.read():
-                start = reader.position - len(piece)
-                stop = len(piece) if last is None else min(len(piece), last + 1 - start)
-                if reader.position > first and stop > 0:
-                    await exchange.stream.send(piece[max(0, first - start) : stop])
-                if last is not None and reader.position > last:
-                    break
-        finally:
-            reader.close()
+        while piece := await reader.read():
+            start = reader.position - len(piece)
+            stop = len(piece) if last is None else min(len(piece), last + 1 - start)
+            if reader.position > first and stop > 0:
+                await exchange.stream.send(piece[max(0, first - start) : stop])
+            if last is not None and reader.position > last:
+                break

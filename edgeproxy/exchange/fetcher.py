@@ -23,6 +23,7 @@ from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.verify import verify_body
 from edgeproxy.origin.messages import Interim, OriginResponse
 from edgeproxy.storage.decoding import DECODABLE, Decoder, decoder_for
+from edgeproxy.storage.growing import BodyWriter
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request, ResponseHead
 from edgeproxy.wire.negotiate import content_codings
@@ -187,7 +188,7 @@ class Fetcher:
         incoming.done.add_done_callback(lambda done: done.cancelled() or done.exception())
         flight.decide(incoming)
         try:
-            await self._receive(question, response, incoming, decoder, floor)
+            await self._receive(flight, question, response, incoming, decoder, floor)
         finally:
             if not incoming.done.done():
                 await incoming.writer.discard(StoreError("a fetch was stopped before its end"))
@@ -216,13 +217,23 @@ class Fetcher:
         return reason, vary.selecting(question.request, names), decoder
 
     async def _receive(
-        self, question: Question, response: OriginResponse, incoming: Incoming, decoder: Decoder | None, floor: int
+        self,
+        flight: Flight,
+        question: Question,
+        response: OriginResponse,
+        incoming: Incoming,
+        decoder: Decoder | None,
+        floor: int,
     ) -> None:
         """Take the body to its end, then record it. What goes wrong here is told to all who read along."""
         writer, limit = incoming.writer, question.site.policy.max_object
         small: list[bytes] | None = []
         try:
             while piece := await response.read():
+                if writer.not_kept is not None and not await self._is_wanted(flight, writer):
+                    await writer.discard(writer.not_kept)
+                    incoming.done.set_result(None)
+                    return
                 data = decoder.feed(piece) if decoder else piece
                 small = await self._take(question, incoming, data, small, limit)
             if decoder and (data := decoder.finish()):
@@ -251,6 +262,12 @@ class Fetcher:
             trace=question.trace,
         )
         incoming.done.set_result(self._recorder.store(question.site, question.found.key, received))
+
+    async def _is_wanted(self, flight: Flight, writer: BodyWriter) -> bool:
+        """Whether anybody still reads a body that will not be kept: else it would be fetched for nothing, perhaps for ever."""
+        while flight.waiting and not writer.readers:
+            await asyncio.sleep(0)  # who was told of it just now opens its reader in the next turns of the loop
+        return writer.readers > 0
 
     async def _take(
         self, question: Question, incoming: Incoming, data: bytes, small: list[bytes] | None, limit: int

@@ -47,13 +47,17 @@ Shape = tuple[str, str | None, str | None, str | None]
 
 @dataclass(slots=True)
 class Hot:
-    """What of a request decides its ready answer; kept in the request's memo for as long as the sites stay the same."""
+    """What of a request decides its ready answer; kept in the request's memo for as long as the sites stay the same.
+
+    `prefix` with a target behind it is the key of any other target under the same fields; None when keys are not that simple.
+    """
 
     sites: Sites
     site: Site
     metrics: SiteMetrics
     tier_key: str
     shape: Shape
+    prefix: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class EdgeHandler:
         self._log = reporting.access_log
         self._tracing = reporting.tracing
         self._clock = clock
+        self._seconds = clock.seconds
+        self._tier_get = cache.tier.get
         self._trusted = _Trusted()
 
     # --- the hot path ---
@@ -87,58 +93,69 @@ class EdgeHandler:
             hot = self._warm(request)
             if hot is None:
                 return None
-        resident = self._cache.tier.get(hot.tier_key)
-        if resident is None or resident.generation != self._cache.rules.generation:
+        resident = self._tier_get(hot.tier_key)
+        if resident is None:
             return None
-        now = self._clock.now()
-        if now >= resident.fresh_until:
+        if hot.shape not in resident.answers:
+            self._prepare(hot, request, resident)
+        return self._ready(hot, resident, request, peer)
+
+    def instant_like(self, known: Request, target: str, peer: Peer) -> serving.Answer | None:
+        """The same for another target under the fields of `known`, when an answer of that shape was made before."""
+        hot = known.memo.get("hot")
+        if hot is None or hot.sites is not self.sites or hot.prefix is None or "%" in target:
+            return None
+        # A resident under a bare key answers all requests for it, whatever their fields.
+        resident = self._tier_get(hot.prefix + target)
+        return None if resident is None else self._ready(hot, resident, known, peer)
+
+    def _ready(self, hot: Hot, resident: Resident, request: Request, peer: Peer) -> serving.Answer | None:
+        """The ready answer of this shape if it still holds: same rules, and fresh."""
+        if resident.generation != self._cache.rules.generation:
+            return None
+        now = self._seconds()
+        if now * 1000 >= resident.fresh_until:
             return None
         answer = resident.answers.get(hot.shape)
-        if answer is None:
-            answer = self._prepare(hot, request, resident)
-            if answer is None:
-                return None
-        if self._tracing.enabled and self._tracing.samples_hit(request):
+        if answer is None or (self._tracing.enabled and self._tracing.samples_hit(request)):
             return None
-        ready = answer.at(now // 1000)
         metrics = hot.metrics
         metrics.hits += 1
         metrics.bytes += len(answer.body)
         self._log.hit(peer.log_prefix, answer.log_suffix)
-        return ready
+        return answer.at(int(now))
 
     def _warm(self, request: Request) -> Hot | None:
         """Whether requests with this head can be hot at all, and what decides their answer."""
-        fields = request.fields
-        if request.method not in ("GET", "HEAD") or request.upgrade is not None or not fields.names().isdisjoint(_COLD):
-            return None
+        shape = _shape(request)
         site = self.sites.find(request.host)
-        if site is None or request.target.startswith("/.edge"):
+        if shape is None or site is None or request.target.startswith("/.edge"):
             return None
         key = self._cache.key(site, request)
         slot = self._cache.index.slot(key)
-        if slot is not None and (entry := slot.select(request)) is not None:
-            key = entry.tier_key
-        shape = (request.method, fields.get("accept-encoding"), fields.get("if-none-match"), fields.get("if-modified-since"))
-        hot = Hot(self.sites, site, self._metrics.site(site.name), key, shape)
-        if slot is None or not slot.varies_by():
+        entry = None if slot is None else slot.only or slot.select(request)
+        if slot is None or entry is None:
+            return None
+        prefix = None if site.keys.ignore_query else self._cache.key_prefix(request)
+        hot = Hot(self.sites, site, self._metrics.site(site.name), entry.tier_key, shape, prefix)
+        if slot.only is not None:
             # With variants the tier key may name another one tomorrow; those requests are looked up each time.
             request.memo["hot"] = hot
         return hot
 
-    def _prepare(self, hot: Hot, request: Request, resident: Resident) -> Answer | None:
-        """Decide once for this shape, by the same plan as any exchange, and keep the answer ready."""
+    def _prepare(self, hot: Hot, request: Request, resident: Resident) -> None:
+        """Decide once for this shape, by the same plan as any exchange, and keep the answer ready if there is one."""
         stored = resident.stored
         if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
-            return None
+            return
         entry_slot = self._cache.index.slot(self._cache.key(hot.site, request))
         entry = entry_slot.select(request) if entry_slot else None
         if entry is None or entry.tier_key != resident.tier_key or entry.held is not Mark.NONE:
-            return None
+            return
         decision = plan(request, stored, self._clock.now(), hot.site.policy, Mark.NONE)
         if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
-            return None
-        chosen = choose(request, resident)
+            return
+        chosen = choose(request, resident, self._clock.now())
         fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
         fields = fields.plus(("Server-Timing", "edge;dur=0"))
         match chosen.verdict:
@@ -148,7 +165,7 @@ class EdgeHandler:
             case NotModified():
                 status, body, fields = 304, b"", heads.not_modified(fields)
             case _:
-                return None
+                return
         if request.method == "HEAD":
             body = b""
         lead = encode_response_head(status, fields)[:-2]
@@ -164,7 +181,6 @@ class EdgeHandler:
         )
         answer.log_suffix = suffix if suffix.startswith(b",") else b"," + suffix
         resident.keep_answer(hot.shape, answer)
-        return answer
 
     # --- exchanges ---
 
@@ -227,6 +243,14 @@ class EdgeHandler:
         if self._log.enabled:
             self._log.write(Entry(peer.address, "", "", "", error.status, len(page.body), 0.0, error.text))
         return whole_answer(page, date=format_http_date(self._clock.now() // 1000))
+
+
+def _shape(request: Request) -> Shape | None:
+    """What a ready answer is chosen by; None when more than that comes into it."""
+    fields = request.fields
+    if request.method not in ("GET", "HEAD") or request.upgrade is not None or not fields.names().isdisjoint(_COLD):
+        return None
+    return request.method, fields.get("accept-encoding"), fields.get("if-none-match"), fields.get("if-modified-since")
 
 
 @dataclass(slots=True)

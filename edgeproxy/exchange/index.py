@@ -44,10 +44,18 @@ class Entry:
 class Slot:
     """All variants of one key, the one written last at the end."""
 
-    __slots__ = ("entries",)
+    __slots__ = ("entries", "only")
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
+        self.only: Entry | None = None
+        """The entry that every request selects; None as soon as a field of the request has a say."""
+
+    def settle(self) -> None:
+        """To be called when `entries` changed. In the memory tier only an entry that answers every request has the bare key."""
+        self.only = self.entries[0] if len(self.entries) == 1 and not self.entries[0].selecting else None
+        for entry in self.entries:
+            entry.tier_key = entry.key if entry is self.only else f"{entry.key}\n{entry.selecting!r}"
 
     def select(self, request: Request) -> Entry | None:
         """The variant that `request` selects (RFC 9111 section 4.1)."""
@@ -79,9 +87,11 @@ class Index:
         for position, entry in enumerate(slot.entries):
             if entry.selecting == selecting:
                 slot.entries.append(slot.entries.pop(position))
+                slot.settle()
                 return entry
         entry = Entry(site, key, selecting)
         slot.entries.append(entry)
+        slot.settle()
         return entry
 
     def add(self, entry: Entry, version: Version) -> None:
@@ -120,6 +130,7 @@ class Index:
         if slot is None or entry not in slot.entries:
             return
         slot.entries.remove(entry)
+        slot.settle()
         if not slot.entries:
             del self._slots[entry.key]
 

@@ -112,7 +112,7 @@ class Recorder:
             return None
         entry.pending = resident
         entry.used = self._clock.now()
-        self._cache.keep(resident)
+        self._cache.keep(entry, resident)
         block.add_done_callback(partial(self._settled, site, entry, resident, draft))
         self.make_forms(site, resident)
         return resident
@@ -143,7 +143,7 @@ class Recorder:
         if entry.pending is resident:
             entry.pending = None
             if self._cache.tier.get(entry.tier_key) is not resident:
-                self._cache.keep(resident)
+                self._cache.keep(entry, resident)
 
     def _give_up(self, site: Site, entry: Entry, resident: Resident, error: EdgeError) -> None:
         log.error("response for %s could not be recorded and is not kept: %s", entry.key, error)

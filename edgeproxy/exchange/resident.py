@@ -14,14 +14,13 @@ from edgeproxy.ledger.verify import Verified
 MAX_ANSWERS = 16
 """Shapes kept ready for one response; more than this is a client playing games, and they start over."""
 
-JOINED_LIMIT = 16_384
-"""Up to this size head and body are kept as one piece: one write costs less than a gathered one."""
+JOINED_LIMIT = 65_536
 
 
 class Answer:
     """One ready answer: everything but `Age` and `ttl` is fixed."""
 
-    __slots__ = ("body", "born", "fresh_until", "initial_age", "lead", "log_suffix", "ready", "second", "size", "tail")
+    __slots__ = ("body", "born", "fresh_until", "initial_age", "lead", "log_suffix", "ready", "second", "tail")
 
     def __init__(self, stored: StoredResponse, lead: bytes, tail: bytes, body: bytes, fresh_until: Instant) -> None:
         self.born = stored.response_time // 1000
@@ -32,7 +31,6 @@ class Answer:
         self.body = body
         self.second = -1
         self.ready: bytes | tuple[bytes, bytes] = b""
-        self.size = 0
         self.log_suffix = b""
 
     def at(self, second: int) -> bytes | tuple[bytes, bytes]:
@@ -40,10 +38,11 @@ class Answer:
         if second != self.second:
             age = self.initial_age + max(0, second - self.born)
             head = b"%sAge: %d\r\nCache-Status: edgeproxy;hit;ttl=%d%s" % (self.lead, age, self.fresh_until - second, self.tail)
-            body = self.body
-            self.ready = head + body if len(body) <= JOINED_LIMIT else (head, body)
-            self.size = len(head) + len(body)
+            self.ready = (head, self.body) if self.body else head
             self.second = second
+        elif type(self.ready) is tuple and len(self.body) <= JOINED_LIMIT:
+            # Asked for twice within a second: worth a copy in one piece, for one buffer is written faster than two.
+            self.ready = self.ready[0] + self.body
         return self.ready
 
 

@@ -94,12 +94,11 @@ class OriginClient:
         assert answer.head is not None
         assert answer.framing is not None
         self._balancer.report(origin, outcome_of_status(answer.head.status))
-        delimiter = answer.framing.delimiter
         return OriginResponse(
             status=answer.head.status,
             fields=answer.head.fields,
-            body_length=answer.framing.length if delimiter in (Delimiter.NOTHING, Delimiter.LENGTH) else None,
-            delimited_by_close=delimiter is Delimiter.CLOSE,
+            body_length=answer.framing.body_length,
+            delimited_by_close=answer.framing.delimiter is Delimiter.CLOSE,
             origin=origin,
             request_time=request_time,
             response_time=self._clock.now(),

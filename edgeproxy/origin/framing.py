@@ -33,6 +33,11 @@ class Framing:
     length: int
     persists: bool
 
+    @property
+    def body_length(self) -> int | None:
+        """Bytes of the body, or None when only its end will tell."""
+        return self.length if self.delimiter in (Delimiter.NOTHING, Delimiter.LENGTH) else None
+
 
 def judge(method: str, head: ResponseHead, version: tuple[int, int]) -> Framing:
     """The framing of the response `head` to a request with `method`. Raises OriginMalformed when it is ambiguous or

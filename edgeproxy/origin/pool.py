@@ -240,6 +240,12 @@ class OriginPool:
         except EdgeError as error:
             error.fields.setdefault("origin", self._origin.url)
             raise
+        except asyncio.CancelledError as error:
+            # aiohttp cancels those who wait for a connection when it is closed; nobody cancelled their tasks.
+            task = asyncio.current_task()
+            if self._connector.closed and (task is None or not task.cancelling()):
+                raise OriginRefused("the client of this origin was closed", origin=self._origin.url) from error
+            raise
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             if attempt.answer is not None and attempt.answer.error is not None:
                 raise attempt.answer.error from None  # the body's source failed with an error that aiohttp took for its own
@@ -289,9 +295,14 @@ def _connector(
 
 
 def tls_context(origin: Origin) -> ssl.SSLContext:
-    """How this origin's certificate is judged. Reads files: the CA file of the origin, or the system's store. Raises OSError,
-    ssl.SSLError."""
-    context = ssl.create_default_context(cafile=None if origin.ca_file is None else str(origin.ca_file))
+    """How this origin's certificate is judged. Reads files: the CA file of the origin, or the system's store.
+
+    Raises OriginUntrusted when they cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=None if origin.ca_file is None else str(origin.ca_file))
+    except OSError as error:  # ssl.SSLError is one
+        raise OriginUntrusted("the authorities for this origin cannot be read", origin=origin.url, cause=error) from error
     context.set_alpn_protocols(["http/1.1"])
     if not origin.tls_verify:
         context.check_hostname = False

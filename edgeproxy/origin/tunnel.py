@@ -77,12 +77,11 @@ async def open_tunnel(
         return Tunnel(answer, reader, writer, origin)
     assert answer.head is not None
     assert answer.framing is not None
-    delimiter = answer.framing.delimiter
     return OriginResponse(
         status=answer.head.status,
         fields=answer.head.fields,
-        body_length=answer.framing.length if delimiter in (Delimiter.NOTHING, Delimiter.LENGTH) else None,
-        delimited_by_close=delimiter is Delimiter.CLOSE,
+        body_length=answer.framing.body_length,
+        delimited_by_close=answer.framing.delimiter is Delimiter.CLOSE,
         origin=origin,
         request_time=request_time,
         response_time=clock.now(),

@@ -26,6 +26,7 @@ from edgeproxy.storage.ledger_db import LEDGER_FILE, LOCK_FILE
 from edgeproxy.storage.ledger_rows import (
     APPLICATION_ID,
     FORMAT,
+    UNREADABLE,
     connect_to_read,
     failure,
     read_rows,
@@ -34,6 +35,7 @@ from edgeproxy.storage.ledger_rows import (
 )
 from edgeproxy.storage.salvage import log_is_damaged, salvage
 from edgeproxy.storage.shards import Shards, chunks_path
+from edgeproxy.storage.witness import read_witness
 
 _PIECE = 1 << 20
 
@@ -117,7 +119,8 @@ def _ledger(work: _Audit) -> Account | None:
     if not work.database.is_file():
         work.fault(FaultKind.DATABASE, "there is no ledger in this data folder")
         return None
-    if not _is_running(work.data) and log_is_damaged(work.database):
+    at_rest = not _is_running(work.data)
+    if at_rest and log_is_damaged(work.database):
         work.fault(FaultKind.DATABASE, "write-ahead log is damaged")
     work.report_progress(Progress("ledger", 0, None))
     try:
@@ -125,10 +128,15 @@ def _ledger(work: _Audit) -> Account | None:
             for line in structure_faults(connection, thorough=True):
                 work.fault(FaultKind.DATABASE, line)
             _small_rows(work, connection)
-            return replay(connection)
-    except (sqlite3.Error, Corrupt) as error:
-        mapped = failure(error) if isinstance(error, sqlite3.Error) else error
-        work.fault(FaultKind.DATABASE, str(mapped))
+            account = replay(connection)
+            acknowledged = read_witness(work.database) or 0
+            if at_rest and acknowledged > account.head.size:
+                work.fault(FaultKind.ROOT, f"{acknowledged} blocks were acknowledged, {account.head.size} are there")
+            return account
+    except UNREADABLE as error:
+        work.fault(FaultKind.DATABASE, str(failure(error)))
+    except Corrupt as error:
+        work.fault(FaultKind.DATABASE, str(error))
     return _salvaged(work)
 
 
@@ -244,6 +252,6 @@ def _evicted_since(work: _Audit, size: int) -> frozenset[Digest]:
     try:
         with closing(connect_to_read(work.database)) as connection:
             blocks = [decode(row.raw) for row in read_rows(connection, size)]
-    except (sqlite3.Error, Corrupt):
+    except (*UNREADABLE, Corrupt):
         return frozenset()
     return frozenset(block.entry.body for block in blocks if isinstance(block.entry, Evict))

@@ -13,12 +13,13 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeproxy.errors import Corrupt
+from edgeproxy.errors import Corrupt, StoreFull
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_rows, read_state, structure_faults
 from edgeproxy.storage.salvage import Salvaged
+from edgeproxy.storage.witness import read_witness
 
 log = logging.getLogger("edgeproxy.recovery")
 
@@ -64,7 +65,9 @@ async def recover(db: LedgerDb) -> Recovered:
     except Corrupt as error:
         damage.append(str(error))
     if account is not None and _is_usable(account) and not damage and not account.missing:
-        return _told(account, (), None)
+        before = _lost_tail(db, account)
+        await _mend_head(db, account)
+        return _told(account, before, None)
     log.error("ledger database is damaged: %s; salvaging what is whole", "; ".join(damage) or "rows are missing")
     return await _rebuilt(db, damage)
 
@@ -83,8 +86,28 @@ async def _rebuilt(db: LedgerDb, damage: list[str]) -> Recovered:
         # What was salvaged is of no use, yet it is kept too: nothing is ever deleted here.
         moved = await db.rebuild(Salvaged()) if found.size() else moved
         account = await db.read(replay)
+    lost = _lost_tail(db, account)
+    await _mend_head(db, account)
     text = f"{'; '.join(damage) or 'rows are missing'}; the damaged database was moved to {moved.name if moved else 'nowhere'}"
-    return _told(account, (Fault(FaultKind.DATABASE, None, None, text),), moved)
+    return _told(account, (Fault(FaultKind.DATABASE, None, None, text), *lost), moved)
+
+
+def _lost_tail(db: LedgerDb, account: Account) -> tuple[Fault, ...]:
+    """Blocks that were acknowledged and are not there: an older copy of the database was put in its place, or its end is lost."""
+    acknowledged = read_witness(db.path) or 0
+    if acknowledged <= account.head.size:
+        return ()
+    text = f"{acknowledged} blocks were acknowledged {account.head.size} are there; new ones fork from what was published"
+    return (Fault(FaultKind.ROOT, None, None, text),)
+
+
+async def _mend_head(db: LedgerDb, account: Account) -> None:
+    """The tree head is worth nothing when it is older than its blocks; all that it says follows from them."""
+    if account.head.size and account.head != (await db.read_state()).head:
+        try:
+            await db.mend_head(account.head)
+        except StoreFull:
+            log.error("tree head cannot be mended while the disk is full; nothing can be appended meanwhile")
 
 
 def _is_usable(account: Account) -> bool:

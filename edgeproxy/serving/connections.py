@@ -48,7 +48,7 @@ class Connections:
         self.settings = settings
         self.clock = clock
         self.scheme = scheme
-        self.memo = HeadMemo(settings.bounds.memo_entries, settings.bounds.memo_bytes)
+        self.memo = HeadMemo(settings.bounds.memo_entries, settings.bounds.memo_bytes, settings.limits)
         self.draining = False
         self.accepted = 0
         """Connections served since the start."""

@@ -7,11 +7,14 @@ Must not parse a head; that is `wire.http1`. Pure, without sockets and clock.
 import re
 
 from edgeproxy.errors import RequestRefused
-from edgeproxy.wire.http1 import Limits, oversized
+from edgeproxy.wire.http1 import Limits, other_target, oversized, with_target
 from edgeproxy.wire.messages import Request
 
 MEMO_HEAD_BYTES = 4096
 """Longer heads are not remembered."""
+
+MAX_KIN = 512
+"""Sets of field lines that are remembered, of at most `MEMO_HEAD_BYTES` each."""
 
 BLANK_LINES = 4
 """Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""
@@ -124,11 +127,16 @@ class HeadMemo:
     Two generations: `recent` takes what is new or used again; when it is full it becomes the old one, and what was not used
     since then goes. A head enters only at its second sight, so that unique heads leave nothing but a hash. Each generation holds
     half of the entries and bytes. `recent` stays the same object, so that its `get` can be kept by the hot path.
+
+    Beside them one request for each set of field lines: clients send the same lines with every target, so a head that is new as a
+    whole is mostly known but for its first line (`kin`).
     """
 
-    __slots__ = ("_bytes", "_half_bytes", "_half_entries", "_old", "_seen", "recent")
+    __slots__ = ("_bytes", "_half_bytes", "_half_entries", "_kin", "_limits", "_old", "_seen", "recent")
 
-    def __init__(self, entries: int, size: int) -> None:
+    def __init__(self, entries: int, size: int, limits: Limits) -> None:
+        self._limits = limits
+        self._kin: dict[bytes, Request] = {}
         self.recent: dict[bytes, Request] = {}
         self._old: dict[bytes, Request] = {}
         self._seen: set[int] = set()
@@ -146,18 +154,43 @@ class HeadMemo:
             self._keep(head, request)
         return request
 
+    def kin(self, head: bytes) -> tuple[Request, str] | None:
+        """A request with the same fields, and the target, when these bytes are one whole head of which all else is known."""
+        end = head.find(b"\r\n")
+        known = self._kin.get(head[end:])
+        if known is None:
+            return None
+        target = other_target(known, head[:end], self._limits)
+        return None if target is None else (known, target)
+
+    def offer_kin(self, head: bytes, known: Request, target: str) -> None:
+        """Remember the head of a kin that was answered at once, when it has been seen before."""
+        if self._is_second_sight(head):
+            self._keep(head, with_target(known, target))
+
+    def _remember_kin(self, head: bytes, request: Request) -> None:
+        if len(self._kin) >= MAX_KIN:
+            self._kin.clear()
+        if request.target.startswith("/"):
+            self._kin[head[head.find(b"\r\n") :]] = request
+
     def offer(self, head: bytes, request: Request) -> None:
         """Remember a simple `request` when its head has been seen before."""
         if len(head) > MEMO_HEAD_BYTES:
             return
+        self._remember_kin(head, request)
+        if self._is_second_sight(head):
+            self._keep(head, request)
+
+    def _is_second_sight(self, head: bytes) -> bool:
         mark = hash(head)
         if mark in self._seen:
             self._seen.discard(mark)
-            self._keep(head, request)
-            return
+            return True
         if len(self._seen) >= 4 * self._half_entries:
             self._seen.clear()
         self._seen.add(mark)
+        return False
 
     def _keep(self, head: bytes, request: Request) -> None:
         if len(self.recent) >= self._half_entries or self._bytes + len(head) > self._half_bytes:

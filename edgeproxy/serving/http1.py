@@ -20,7 +20,7 @@ from edgeproxy.serving.heads import HeadBuffer, is_simple
 from edgeproxy.serving.http1_stream import Http1Stream
 from edgeproxy.serving.runner import internal_error, run_exchange
 from edgeproxy.serving.states import TABLE, Event, State
-from edgeproxy.serving.stream import TunnelSink, TunnelSource
+from edgeproxy.serving.stream import Answer, TunnelSink, TunnelSource
 from edgeproxy.serving.transports import NOBODY, peer_of, reset_on_close
 from edgeproxy.serving.tunnel import ClientSink, ClientSource
 from edgeproxy.tasks import spawn
@@ -36,7 +36,8 @@ class Http1Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_body", "_buffer", "_eof", "_fresh", "_instant", "_known", "_last", "_reading", "_ready", "_scheduled", "_shared",
+        "_body", "_buffer", "_eof", "_fresh", "_instant", "_known",
+        "_last", "_reading", "_ready", "_scheduled", "_shared",
         "_since", "_source", "_state", "_stream", "_task", "_touched", "_transport", "_unread", "_write", "gate", "peer",
     )
     # fmt: on
@@ -86,23 +87,36 @@ class Http1Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client. The first branch is the hot path: a known head, a ready answer, one write."""
-        if self._ready and (request := self._known(data)) is not None:
-            self._touched = True
+        self._touched = True
+        if self._ready:
             try:
-                answer = self._instant(request, self.peer)
+                request = self._known(data)
+                answer = self._instant(request, self.peer) if request is not None else self._instant_kin(data)
             except Exception:  # a bug in answering ends this connection only
                 log.exception("ready answer failed")
                 self._refuse(internal_error())
                 return
-            if isinstance(answer, bytes):
-                self._write(answer)
-            elif answer is not None:
-                self._transport.writelines(answer)
-            else:
+            if answer is not None:
+                if isinstance(answer, bytes):
+                    self._write(answer)
+                else:
+                    self._transport.writelines(answer)
+                return
+            if request is not None:
                 self._begin(request)
-            return
-        self._touched = True
+                return
         self._receive(data)
+
+    def _instant_kin(self, data: bytes) -> Answer | None:
+        """A ready answer for a head that is known but for its target."""
+        memo = self._shared.memo
+        kin = memo.kin(data)
+        if kin is None:
+            return None
+        answer = self._shared.handler.instant_like(*kin, self.peer)
+        if answer is not None:
+            memo.offer_kin(data, *kin)
+        return answer
 
     def eof_received(self) -> bool:
         """The client will send no more; what it asked for in full is still answered (RFC 9112 section 9.6)."""

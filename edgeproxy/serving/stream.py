@@ -155,6 +155,10 @@ class Handler(Protocol):
         """
         ...
 
+    def instant_like(self, known: Request, target: str, peer: Peer) -> Answer | None:
+        """`instant` for a request that is `known` but for its target, which is in origin form: saves making a Request."""
+        ...
+
     async def answer(self, stream: Stream) -> None:
         """Carry out one exchange to `finish`, or raise. RequestRefused before the head is sent becomes `refuse`'s page."""
         ...

@@ -82,6 +82,17 @@ class BodyWriter:
         """Why this body ended before it was whole; None when it did not."""
         return self._failure
 
+    @property
+    def readers(self) -> int:
+        """How many follow."""
+        return len(self._readers)
+
+    @property
+    def is_whole_so_far(self) -> bool:
+        """Whether a reader that starts now finds the first byte and all that follow; no longer so once a body that is not kept
+        has been read and forgotten."""
+        return self._base == self._flushed + len(self._block or b"")
+
     def reader(self) -> "BodyReader":
         """A reader that starts at the first byte."""
         reader = BodyReader(self)
@@ -211,6 +222,15 @@ class BodyWriter:
         """Remove the temporary file's name; its bytes stay readable for those who hold it."""
         if self._file is not None:
             remove(self._file.path)
+
+    async def grown(self, length: int) -> bool:
+        """Wait until all bytes are here (False), or more than `length`, or the body is not kept (True). Raises the writer's
+        failure."""
+        while self.length <= length and not self._complete and self._not_kept is None:
+            if self._failure is not None:
+                raise copy(self._failure)
+            await self._moved()
+        return not self._complete
 
     async def read(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`, waiting for them; b"" at the end. For `BodyReader`."""

@@ -29,6 +29,7 @@ from edgeproxy.ledger.verify import check_names, verify_block
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.ledger_rows import FORMAT, GENESIS, State
 from edgeproxy.storage.salvage import Salvaged, log_is_damaged, salvage
+from edgeproxy.storage.witness import Witness
 
 LEDGER_FILE = "ledger.sqlite"
 LOCK_FILE = "lock"
@@ -58,6 +59,7 @@ class LedgerDb:
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
+        self._witness: Witness | None = None
         self._writing = ThreadPoolExecutor(1, "ledger-write")
         self._reading = ThreadPoolExecutor(1, "ledger-read")
 
@@ -86,6 +88,9 @@ class LedgerDb:
         await loop.run_in_executor(self._writing, self._disconnect)
         for pool in (self._reading, self._writing):
             await loop.run_in_executor(None, pool.shutdown)
+        if self._witness is not None:
+            self._witness.close()
+            self._witness = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -202,12 +207,30 @@ class LedgerDb:
             # Crash inside: the last frame of the log makes the transaction valid, or it is not there and nothing was written.
             connection.execute("COMMIT")
             # Crash after: all of it is there, though perhaps nobody was told. Their bodies were durable before.
+            self._testify(head.size)
         except BaseException:
             # Full disk, read-only file: the heights are free again, and the next batch takes them.
             with suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             raise
+
+    def _testify(self, size: int) -> None:
+        # Crash before: the witness is behind the database, which is no contradiction.
+        with suppress(OSError):
+            if self._witness is None:
+                self._witness = Witness(self.path)
+            self._witness.write(size)
+
+    async def mend_head(self, head: TreeHead) -> None:
+        """Replace a tree head that was damaged or out of date by the one that the blocks give."""
+
+        def write() -> None:
+            if self._writer is None:
+                raise StoreError("ledger database is not open")
+            ledger_rows.put_tree_head(self._writer, head)
+
+        await self._in_writer(write)
 
     def _refuse_fork(self, connection: sqlite3.Connection, rows: Sequence[RawRow], head: TreeHead) -> None:
         """Only what goes on from the committed head is written, whatever the caller believes."""
@@ -358,7 +381,7 @@ class LedgerDb:
 def _mapped(work: Callable[[], T]) -> T:
     try:
         return work()
-    except sqlite3.Error as error:
+    except ledger_rows.UNREADABLE as error:
         raise ledger_rows.failure(error) from error
     except OSError as error:
         raise StoreError("ledger database failed", why=error.strerror or str(error)) from error

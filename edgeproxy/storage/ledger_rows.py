@@ -58,8 +58,14 @@ class State:
     format: int | None
 
 
-def failure(error: sqlite3.Error) -> StoreError:
-    """What an error of SQLite means."""
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What the steps below raise; the latter when SQLite's message quotes a schema that is not text any more."""
+
+
+def failure(error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
+    """What one of `UNREADABLE` means."""
+    if isinstance(error, UnicodeDecodeError):
+        return Corrupt("ledger database is damaged", why="its schema cannot be read")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     text = str(error)
     if code & 0xFF == sqlite3.SQLITE_FULL:

@@ -1,13 +1,18 @@
 """The memory tier: verified responses ready to be served, within a budget of bytes.
 
 Owns: the budget. Must not know what a response is, nor whether it may be served; who leaves is the policy's choice.
+
+The policy is S3-FIFO, by the numbers of `benchmarks/eviction.py` (benchmarks/results/eviction.md): over twelve traces at four
+sizes it hits most often on average (63.6 % of requests; SIEVE 62.4 %, LRU 58.5 %) and does not fall far behind when popularity
+shifts, as SIEVE does (63 % where LRU has 70 % and S3-FIFO 69 %). A `get` that hits costs the same as with SIEVE, 62 ns; LRU takes
+101 ns, for it moves the object. A `put` costs twice as much, 1.1 µs, which is nothing beside the fetch before it.
 """
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from edgeproxy.storage.eviction.policy import Eviction
-from edgeproxy.storage.eviction.sieve import Sieve
+from edgeproxy.storage.eviction.s3fifo import S3Fifo
 
 V = TypeVar("V")
 
@@ -22,7 +27,7 @@ class MemoryTier(Generic[V]):
 
     get: Callable[[str], V | None]
 
-    def __init__(self, budget: int, policy: Callable[[int], Eviction[V]] = Sieve) -> None:
+    def __init__(self, budget: int, policy: Callable[[int], Eviction[V]] = S3Fifo) -> None:
         """`budget` in bytes; `policy` is made with it."""
         self._policy = policy(budget)
         self.get = self._policy.get

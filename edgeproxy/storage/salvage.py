@@ -9,7 +9,7 @@ Source: the SQLite project's "Database File Format", sections 1.6 (b-tree pages)
 import mmap
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns
 from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head
 from edgeproxy.storage.ledger_rows import PAGE_SIZE
+from edgeproxy.storage.witness import read_witness
 
 _TABLE_LEAF = 0x0D
 _LOG_HEADER = 32
@@ -71,8 +72,8 @@ class Salvaged:
             yield RawRow(height, raw, leaf, self.heads.get(height), self.names.get(height))
 
 
-def salvage(path: Path) -> Salvaged:
-    """Everything that can be found in the database at `path` and its log."""
+def salvage(path: Path, *, doubtful: bool = True) -> Salvaged:
+    """Everything that can be found in the database at `path` and its log; `doubtful`: also where SQLite would not look."""
     found = Salvaged()
     log = _read_log(path)
     with path.open("rb") as file:
@@ -81,10 +82,12 @@ def salvage(path: Path) -> Salvaged:
         try:
             image = _Image(pages if pages is not None else b"", log.pages)
             for number in image.numbers():
-                _search(image, number, found)
+                _search(image, image.page(number), found, start=100 if number == 1 else 0)
+            if not doubtful:
+                return found
             whole = _Image(image.data, log.pages | log.doubtful)
             # What SQLite would not replay is added only where it does not contradict what it would.
-            _extend(found, whole, log.doubtful)
+            _extend(found, whole, log.frames)
             if found.gaps():
                 _search_thoroughly(whole, found)
         finally:
@@ -116,9 +119,7 @@ class _Image:
         return self.data[start : start + PAGE_SIZE].ljust(PAGE_SIZE, b"\0")
 
 
-def _search(image: _Image, number: int, found: Salvaged) -> None:
-    page = image.page(number)
-    start = 100 if number == 1 else 0
+def _search(image: _Image, page: bytes, found: Salvaged, *, start: int = 0) -> None:
     if page[start] != _TABLE_LEAF:
         return
     count = struct.unpack_from(">H", page, start + 3)[0]
@@ -246,15 +247,24 @@ class _Log:
 
     pages: dict[int, bytes] = field(default_factory=dict)
     doubtful: dict[int, bytes] = field(default_factory=dict)
-    damaged: bool = False
+    frames: list[bytes] = field(default_factory=list)
+    """The doubtful pages as they lie there: the number in a frame may be what is damaged."""
 
 
 def log_is_damaged(path: Path) -> bool:
     """Whether the log beside `path` has committed transactions that SQLite would drop, because a checksum before them fails.
 
-    A log that merely ends in the middle of a transaction is what a crash leaves, and is not damaged.
+    What a crash cuts off in the middle of a transaction looks alike, except that nothing of it was acknowledged.
     """
-    return _read_log(path).damaged
+    log = _read_log(path)
+    if not log.frames:
+        return False
+    acknowledged = read_witness(path)
+    if acknowledged is None:
+        # Nothing tells. A kill leaves at most the last frame broken.
+        return len(log.frames) > 1
+    committed = salvage(path, doubtful=False).tree_head
+    return acknowledged > (committed.size if committed is not None else 0)
 
 
 def _read_log(path: Path) -> _Log:
@@ -270,21 +280,26 @@ def _read_log(path: Path) -> _Log:
     intact = sums == struct.unpack_from(">II", data, 24) and data[:3] == b"\x37\x7f\x06"
     # With its header damaged, the first frame says which generation the log is of.
     salts = data[16:24] if intact else data[_LOG_HEADER + 8 : _LOG_HEADER + 16]
-    waiting: dict[int, bytes] = {}
+    waiting: list[tuple[int, bytes]] = []
+    skipped: list[tuple[int, bytes]] = []
     for start in range(_LOG_HEADER, len(data) - _FRAME + 1, _FRAME):
         number, commit = struct.unpack_from(">II", data, start)
-        if data[start + 8 : start + 16] != salts:
-            # Of an older generation (then all after it are too), or damaged: only what follows can tell.
-            intact = False
-            continue
         page = data[start + _FRAME_HEADER : start + _FRAME]
+        if data[start + 8 : start + 16] != salts:
+            # Of an older generation, or damaged: only a frame of this generation after it can tell.
+            intact = False
+            skipped.append((number, page))
+            continue
+        waiting += skipped
+        skipped.clear()
         if intact:
             sums = _checksum(page, _checksum(data[start : start + 8], sums, big=big), big=big)
             intact = sums == struct.unpack_from(">II", data, start + 16)
-        waiting[number] = page
+        waiting.append((number, page))
         if commit:
             (log.pages if intact else log.doubtful).update(waiting)
-            log.damaged |= not intact
+            if not intact:
+                log.frames += [page for _, page in waiting]
             waiting.clear()
     return log
 
@@ -297,15 +312,15 @@ def _checksum(data: bytes, sums: tuple[int, int], *, big: bool) -> tuple[int, in
     return first, second
 
 
-def _extend(found: Salvaged, image: _Image, doubtful: Iterable[int]) -> None:
+def _extend(found: Salvaged, image: _Image, doubtful: list[bytes]) -> None:
     """Add what doubtful pages have more, unless they tell another story than the committed ones.
 
     A transaction that failed at its very end may lie there under one that was committed in its place: both begin at the same
     height with different blocks, and then nothing of it is taken.
     """
     extra = Salvaged()
-    for number in doubtful:
-        _search(image, number, extra)
+    for page in reversed(doubtful):
+        _search(image, page, extra)
     for height, (block, leaf) in extra.blocks.items():
         kept = found.blocks.get(height)
         if kept is not None and kept[0].leaf == kept[1] and block.leaf == leaf and kept[1] != leaf:

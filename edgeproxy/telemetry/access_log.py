@@ -43,8 +43,8 @@ class Entry:
 
 
 def log_prefix(client: str) -> bytes:
-    """What stands in every line of one connection; `Peer.log_prefix`."""
-    return f'"client":{_text(client)},'.encode()
+    """What stands in every line of one connection, a member without commas around it; `Peer.log_prefix`."""
+    return f'"client":{_text(client)}'.encode()
 
 
 def hit_suffix(*, site: str, method: str, url: str, status: int, length: int, cache: str, block: int | None) -> bytes:
@@ -162,7 +162,7 @@ def _rest(entry: Entry) -> bytes:
         "trace": entry.trace,
         "origin_ms": None if entry.origin_ms is None else round(entry.origin_ms, 3),
     }
-    return _compact(fields)[1:].encode() + b"\n"
+    return b"," + _compact(fields)[1:].encode() + b"\n"
 
 
 # ensure_ascii escapes everything outside of space..~, so control characters, DEL, C1 and line separators among it

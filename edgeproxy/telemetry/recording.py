@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from edgeproxy import __version__
-from edgeproxy.errors import EdgeError
+from edgeproxy.errors import EdgeError, Fault
 from edgeproxy.telemetry import names
 from edgeproxy.telemetry.export import otlp_processor, stop_provider
 from edgeproxy.telemetry.redaction import redacted_query
@@ -98,13 +98,15 @@ class RecordedSpan(Span):
             self._otel.set_attributes(attributes)
 
     def fail(self, error: BaseException) -> None:
-        """`error.type` is the class name. Errors of ours are expected and said in one event; of others the traceback is kept."""
+        """`error.type` is the class name. Errors of ours are expected and said in one event; of others the traceback is kept.
+        What the client did does not fail the span (semantic conventions)."""
         if not self._otel.is_recording():
             return
         self._failed = True
         kind = type(error).__name__
         self._otel.set_attribute(names.ERROR_TYPE, kind)
-        self._otel.set_status(Status(StatusCode.ERROR, error.text if isinstance(error, EdgeError) else kind))
+        if not (isinstance(error, EdgeError) and error.fault is Fault.CLIENT):
+            self._otel.set_status(Status(StatusCode.ERROR, error.text if isinstance(error, EdgeError) else kind))
         if isinstance(error, Exception) and not isinstance(error, EdgeError):
             self._otel.record_exception(error)
         else:

@@ -4,19 +4,22 @@ Owns: the type. Must not know what any field means. Text is latin-1 decoded byte
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Any, Self
 
 
 class Fields:
     """Field lines in the order received, with the names as received."""
 
-    __slots__ = ("_index", "lines")
+    __slots__ = ("_index", "lines", "memo")
 
     lines: tuple[tuple[str, str], ...]
+    memo: dict[str, Any]
+    """Room for whoever reads them to keep what follows from these fields alone; never part of the value."""
 
     def __init__(self, lines: Iterable[tuple[str, str]] = ()) -> None:
         self.lines = tuple(lines)
         self._index: dict[str, tuple[str, ...]] | None = None
+        self.memo = {}
 
     def _by_name(self) -> dict[str, tuple[str, ...]]:
         index = self._index

@@ -12,9 +12,10 @@ CHUNKED = -1
 """Value of `Request.body_length` when the body is chunked and its length unknown."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Request:
-    """One parsed request head. Compared by identity: a memo may hand the same object to many exchanges, so it never changes.
+    """One parsed request head. Compared by identity: a memo may hand the same object to many exchanges, so nobody assigns to it.
+    (Not declared frozen only because such a class takes three times as long to make, and one is made for each new head.)
 
     `target` is the path with its query ("/a?b"), or "*" for `OPTIONS *`; `host` is lower-case without port, IPv6 in brackets;
     `authority` is `host` with the port as received, when there was one. `body_length` is bytes, 0 for none, or `CHUNKED`.

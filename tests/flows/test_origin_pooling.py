@@ -40,6 +40,29 @@ async def test_a_pooled_connection_that_died_is_retried_once_on_a_fresh_one() ->
     assert [head.split(b" ")[1] for head in origin.heads] == [b"/1", b"/2", b"/2"]
 
 
+async def test_the_retry_does_not_run_into_the_next_dying_connection_of_the_pool() -> None:
+    """Both pooled connections look alive and die on use: the retry must be on a new one."""
+    go = asyncio.Event()
+
+    async def serve(connection: RawConnection) -> None:
+        if await connection.read_head():
+            if connection.number <= 2:
+                await go.wait()
+            await connection.send(OK)
+            await connection.read_head()
+
+    async with RawOrigin(serve) as origin, asking(origin.url) as client:
+        both = [asyncio.ensure_future(client.fetch(ask("/"))) for _ in range(2)]
+        while len(origin.heads) < 2:
+            await asyncio.wait(both, timeout=0.01)
+        go.set()
+        for fetch in both:
+            assert await whole(await fetch) == b"ok"
+        response = await client.fetch(ask("/"))
+        assert (response.tries, await whole(response)) == (2, b"ok")
+        assert len(origin.connections) == 3
+
+
 @pytest.mark.parametrize(
     "request_options",
     [{"method": "POST"}, {"method": "GET", "repeatable": False}],
@@ -266,14 +289,16 @@ async def test_closing_the_client_ends_what_is_being_read_and_waited_for() -> No
             await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
         await connection.closed_by_client()
 
-    async with RawOrigin(serve) as origin, asking(origin.url) as client:
+    async with RawOrigin(serve) as origin, asking(origin.url, settings=OriginSettings(connections=2)) as client:
         response = await client.fetch(ask("/body"))
         reading = asyncio.ensure_future(response.read())
         waiting = asyncio.ensure_future(client.fetch(ask("/head")))
         while len(origin.heads) < 2:
             await asyncio.wait({waiting}, timeout=0.01)
+        queued = asyncio.ensure_future(client.fetch(ask("/queued")))
+        await asyncio.wait({queued}, timeout=0.02)
         await client.close()
-        for task in (reading, waiting):
+        for task in (reading, waiting, queued):
             with pytest.raises(OriginError):
                 await asyncio.wait_for(task, 2)
         with pytest.raises(OriginRefused):

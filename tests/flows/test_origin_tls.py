@@ -1,6 +1,7 @@
 """TLS to the origin: verified by default, with its own authority and name where configured."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,18 @@ async def test_a_certificate_that_does_not_verify_is_refused_before_anything_is_
             with pytest.raises(OriginUntrusted):
                 await client.fetch(ask("/"))
         assert origin.heads == []
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"], ids=["missing", "broken"])
+async def test_an_authority_file_that_cannot_be_used_trusts_nobody(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "authority.pem"
+    if content is not None:
+        file.write_bytes(content)
+    async with asking(Origin("https://127.0.0.1:1", ca_file=file)) as client:
+        with pytest.raises(OriginUntrusted):
+            await client.fetch(ask("/"))
+        with pytest.raises(OriginUntrusted):
+            await client.open_tunnel(ask("/"), "websocket")
 
 
 async def test_verification_can_be_turned_off() -> None:

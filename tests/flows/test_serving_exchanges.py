@@ -547,3 +547,75 @@ async def test_a_failing_ready_answer_is_a_500() -> None:
     async with serving(Handler()) as served, served.client() as client:
         client.send(get("/") * 5)
         assert [(await client.response()).status for _ in range(4)] == [200, 200, 200, 500]
+
+
+@pytest.mark.parametrize(
+    ("raw", "body", "connection"),
+    [
+        (get("/ready", b"Connection: close"), b"GET /ready ", ["close"]),
+        (b"GET /ready HTTP/1.0\r\nHost: a.test\r\n\r\n", b"GET /ready ", ["close"]),
+        (b"POST /ready HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nab", b"POST /ready ab", []),
+    ],
+    ids=["close", "1.0", "body"],
+)
+@on_uvloop
+async def test_what_is_not_simple_is_never_answered_at_once_however_often_it_comes(
+    raw: bytes, body: bytes, connection: list[str]
+) -> None:
+    async with serving() as served:
+        for _ in range(5):
+            async with served.client() as client:
+                client.send(raw[:-2] if raw.endswith(b"ab") else raw)
+                if raw.endswith(b"ab"):
+                    await until(lambda: served.listener.counts().get("exchange") == 1)
+                    client.send(b"ab")
+                got = await client.response()
+                assert (got.body, got.all("connection")) == (body, connection)
+        assert served.handler.instants == 0
+
+
+@on_uvloop
+async def test_no_100_after_the_final_head() -> None:
+    """The client would take it for the answer to its next request."""
+
+    async def way(stream: Stream) -> None:
+        await stream.send_head(200, NOTHING, 2)
+        body = await read_all(stream)
+        await stream.send(body)
+        await stream.finish()
+
+    async with serving(RecordingHandler({"/": way})) as served, served.client() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        client.send(b"ab")
+        assert await client.rest() == b"ab"
+
+
+@on_both_loops
+async def test_send_waits_for_a_client_that_does_not_read() -> None:
+    sent: list[int] = []
+
+    async def way(stream: Stream) -> None:
+        await stream.send_head(200, NOTHING, 100_000_000)
+        for _ in range(1000):
+            await stream.send(bytes(100_000))
+            sent.append(stream.bytes_sent)
+        await stream.finish()
+
+    async with serving(RecordingHandler({"/": way})) as served, served.client() as client:
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(get("/"))
+        [connection] = served.listener.connections._open
+        await until(lambda: not connection.gate.is_open)  # type: ignore[attr-defined]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert connection._transport.get_write_buffer_size() < 10**6  # type: ignore[attr-defined]
+        assert sent[-1] < 50_000_000
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        await client.reader.readuntil(b"\r\n\r\n")
+        taken = 0
+        while data := await client.reader.read(2**20):
+            taken += len(data)
+            if taken == 100_000_000:
+                break
+        assert taken == 100_000_000

@@ -218,3 +218,24 @@ async def test_drain_breaks_what_is_left_at_its_deadline() -> None:
         assert b"\r\n0\r\n" not in await one.rest()
         assert await two.rest() == b""
         await until(lambda: cancelled == ["exchange"])
+
+
+@on_uvloop
+async def test_drain_closes_after_an_answer_whose_head_had_promised_to_stay() -> None:
+    release = asyncio.Event()
+
+    async def way(stream: Stream) -> None:
+        await stream.send_head(200, NOTHING, 4)
+        await release.wait()
+        await stream.send(b"done")
+        await stream.finish()
+
+    async with serving(RecordingHandler({"/slow": way})) as served, served.client() as client:
+        client.send(get("/slow"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        draining = asyncio.get_running_loop().create_task(served.listener.drain(5))
+        await asyncio.sleep(0)
+        release.set()
+        assert await client.rest() == b"done"
+        await client.close()
+        assert await draining == 0

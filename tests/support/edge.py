@@ -23,18 +23,31 @@ T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
 
 
-def write_config(folder: Path, origin: str, *, more: str = "", site: str = "", name: str = "edge.toml") -> Path:
-    """A config file for one site on free ports of 127.0.0.1. `more`: other tables; `site`: tables of the site."""
+def write_config(
+    folder: Path,
+    origin: str,
+    *,
+    more: str = "",
+    site: str = "",
+    name: str = "edge.toml",
+    edge: str = "",
+    http: str = "127.0.0.1:0",
+    access_log: str = "off",
+) -> Path:
+    """A config file for one site on free ports of 127.0.0.1. `more`: other tables; `site`: tables of the site; `edge`: keys of
+    `[edge]`; `http`: addresses, separated by spaces."""
+    addresses = ", ".join(f'"{address}"' for address in http.split())
     path = folder / name
     path.write_text(
         f"""
 [edge]
 data = "{folder / "data"}"
+{edge}
 [listen]
-http = ["127.0.0.1:0"]
+http = [{addresses}]
 admin = "127.0.0.1:0"
 [telemetry]
-access_log = "off"
+access_log = "{access_log}"
 {more}
 [[site]]
 hosts = ["*"]
@@ -79,11 +92,13 @@ class Client:
 
 
 @asynccontextmanager
-async def running_edge(folder: Path, origin: str, *, more: str = "", site: str = "") -> AsyncIterator[tuple[Edge, Client]]:
+async def running_edge(
+    folder: Path, origin: str, *, more: str = "", site: str = "", edge: str = "", access_log: str = "off"
+) -> AsyncIterator[tuple[Edge, Client]]:
     """An edge in this loop, and a client for it."""
-    config = load(write_config(folder, origin, more=more, site=site))
-    async with running(config) as edge, aiohttp.ClientSession(auto_decompress=False) as session:
-        yield edge, Client(f"http://{edge.listener.addresses[0]}", session)
+    config = load(write_config(folder, origin, more=more, site=site, edge=edge, access_log=access_log))
+    async with running(config) as started, aiohttp.ClientSession(auto_decompress=False) as session:
+        yield started, Client(f"http://{started.listener.addresses[0]}", session)
 
 
 async def until(check: Callable[[], Awaitable[T | None]], deadline: float = 20.0) -> T:

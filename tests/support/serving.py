@@ -20,6 +20,7 @@ from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import ServingSettings
 from edgeproxy.serving.stream import Answer, Peer, Stream
 from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.http1 import with_target
 from edgeproxy.wire.messages import Request
 
 PATIENCE = 10.0
@@ -89,6 +90,9 @@ class RecordingHandler:
         text = f"{request.method} {request.target} ".encode()
         whole = page(200, text)
         return whole if request.target != "/ready/pieces" else (whole[: -len(text)], text)
+
+    def instant_like(self, known: Request, target: str, peer: Peer) -> Answer | None:
+        return self.instant(with_target(known, target), peer)
 
     async def answer(self, stream: Stream) -> None:
         self.peers.append(stream.peer)

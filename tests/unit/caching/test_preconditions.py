@@ -4,7 +4,7 @@ import pytest
 
 from edgeproxy.caching.preconditions import Answer, NotModified, Partial, Unsatisfiable, Whole, evaluate
 from edgeproxy.wire.dates import parse_http_date
-from tests.support.caching import fields, http_date, request
+from tests.support.caching import NOW, fields, http_date, request
 
 LONG_AGO = http_date(-3000)
 
@@ -32,6 +32,8 @@ CASES: list[tuple[str, str, str | None, str | None, Answer]] = [
     ("13.1.3 the same date", f"If-Modified-Since: {LONG_AGO}", None, LONG_AGO, NotModified()),
     ("13.1.3 modified before", f"If-Modified-Since: {http_date(-2000)}", None, LONG_AGO, NotModified()),
     ("13.1.3 modified after", f"If-Modified-Since: {http_date(-4000)}", None, LONG_AGO, Whole()),
+    ("13.1.3 a date in the future", f"If-Modified-Since: {http_date(1)}", None, LONG_AGO, Whole()),
+    ("13.1.3 a date in the future that the origin gave", f"If-Modified-Since: {http_date(9)}", None, http_date(9), NotModified()),
     ("13.1.3 an obsolete format", f"If-Modified-Since: {rfc850(-3000)}", None, LONG_AGO, NotModified()),
     ("13.1.3 no date", "If-Modified-Since: yesterday", None, LONG_AGO, Whole()),
     ("13.1.3 ignored beside If-None-Match", f'If-None-Match: "b" | If-Modified-Since: {http_date(0)}', '"a"', LONG_AGO, Whole()),
@@ -61,7 +63,7 @@ CASES: list[tuple[str, str, str | None, str | None, Answer]] = [
 
 @pytest.mark.parametrize(("asked", "etag", "modified", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_evaluate(asked: str, etag: str | None, modified: str | None, expected: Answer) -> None:
-    found = evaluate(request(asked), status=200, etag=etag, last_modified=modified, length=11, date=http_date(0))
+    found = evaluate(request(asked), status=200, etag=etag, last_modified=modified, length=11, now=NOW, date=http_date(0))
     assert found == expected
 
 
@@ -80,7 +82,7 @@ OTHERS = [
     ("method", "status", "asked", "expected"), [case[1:] for case in OTHERS], ids=[case[0] for case in OTHERS]
 )
 def test_methods_and_statuses(method: str, status: int, asked: str, expected: Answer) -> None:
-    assert evaluate(request(asked, method=method), status=status, etag='"a"', last_modified=None, length=11) == expected
+    assert evaluate(request(asked, method=method), status=status, etag='"a"', last_modified=None, length=11, now=NOW) == expected
 
 
 def test_the_table_writes_rfc_850_dates_as_meant() -> None:

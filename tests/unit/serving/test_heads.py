@@ -4,7 +4,7 @@ import pytest
 
 from edgeproxy.errors import RequestRefused
 from edgeproxy.serving.heads import BLANK_LINES, MEMO_HEAD_BYTES, HeadBuffer, HeadMemo, is_simple
-from edgeproxy.wire.http1 import Limits, parse_request_head
+from edgeproxy.wire.http1 import Limits, parse_request_head, with_target
 from edgeproxy.wire.messages import Request
 
 LIMITS = Limits(head_bytes=500, target_bytes=100)
@@ -107,7 +107,7 @@ def test_only_whole_requests_that_keep_the_connection_are_simple(head: bytes, si
 
 
 def test_the_memo_keeps_a_head_at_its_second_sight() -> None:
-    memo, kept = HeadMemo(100, 10**6), request()
+    memo, kept = HeadMemo(100, 10**6, Limits()), request()
     memo.offer(HEAD, kept)
     assert memo.find(HEAD) is None
     memo.offer(HEAD, kept)
@@ -116,7 +116,7 @@ def test_the_memo_keeps_a_head_at_its_second_sight() -> None:
 
 
 def test_unique_heads_leave_nothing_in_the_memo() -> None:
-    memo, kept = HeadMemo(100, 10**6), request()
+    memo, kept = HeadMemo(100, 10**6, Limits()), request()
     memo.offer(HEAD, kept)
     memo.offer(HEAD, kept)
     for number in range(100_000):
@@ -126,7 +126,7 @@ def test_unique_heads_leave_nothing_in_the_memo() -> None:
 
 
 def test_a_head_in_use_outlives_any_number_of_others() -> None:
-    memo, kept = HeadMemo(100, 10**6), request()
+    memo, kept = HeadMemo(100, 10**6, Limits()), request()
     recent = memo.recent
     for _ in range(2):
         memo.offer(HEAD, kept)
@@ -140,7 +140,7 @@ def test_a_head_in_use_outlives_any_number_of_others() -> None:
 
 
 def test_the_memo_is_bounded_by_bytes() -> None:
-    memo, kept = HeadMemo(10**6, 100_000), request()
+    memo, kept = HeadMemo(10**6, 100_000, Limits()), request()
     for number in range(1000):
         for _ in range(2):
             memo.offer(b"%04d" % number + b"a" * 1000, kept)
@@ -148,7 +148,63 @@ def test_the_memo_is_bounded_by_bytes() -> None:
 
 
 def test_long_heads_are_not_remembered() -> None:
-    memo, head = HeadMemo(100, 10**6), b"a" * (MEMO_HEAD_BYTES + 1)
+    memo, head = HeadMemo(100, 10**6, Limits()), b"a" * (MEMO_HEAD_BYTES + 1)
     memo.offer(head, request())
     memo.offer(head, request())
     assert len(memo) == 0
+
+
+FIELDS = b"\r\nHost: a.test\r\nAccept: */*\r\n\r\n"
+
+
+def memo_that_knows(head: bytes) -> HeadMemo:
+    memo = HeadMemo(100, 10**6, Limits())
+    memo.offer(head, parse_request_head(head, Limits()))
+    return memo
+
+
+def test_a_head_with_known_fields_is_known_but_for_its_target() -> None:
+    memo = memo_that_knows(b"GET /one HTTP/1.1" + FIELDS)
+    kin = memo.kin(b"GET /two?b=%20 HTTP/1.1" + FIELDS)
+    assert kin is not None
+    known, target = kin
+    assert (known.target, target) == ("/one", "/two?b=%20")
+    assert with_target(known, target).url == parse_request_head(b"GET /two?b=%20 HTTP/1.1" + FIELDS, Limits()).url
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HEAD /two HTTP/1.1" + FIELDS,
+        b"GET /two HTTP/1.0" + FIELDS,
+        b"GET /two HTTP/1.2" + FIELDS,
+        b"GET http://b.test/ HTTP/1.1" + FIELDS,
+        b"GET * HTTP/1.1" + FIELDS,
+        b"GET /a b HTTP/1.1" + FIELDS,
+        b"GET /a#b HTTP/1.1" + FIELDS,
+        b"GET /\xc3\xa4 HTTP/1.1" + FIELDS,
+        b"GET /\x00 HTTP/1.1" + FIELDS,
+        b"GET  /two HTTP/1.1" + FIELDS,
+        b"GET /two HTTP/1.1 " + FIELDS,
+        b"GET /two HTTP/1.1\r" + FIELDS,
+        b"GET /two HTTP/1.1" + FIELDS[:-2],
+        b"GET /two HTTP/1.1" + FIELDS + b"GET /three HTTP/1.1" + FIELDS,
+        b"GET /two HTTP/1.1\r\nX: y" + FIELDS,
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1" + FIELDS,
+    ],
+)
+def test_only_an_origin_form_line_of_the_same_method_before_the_same_fields_is_kin(head: bytes) -> None:
+    assert memo_that_knows(b"GET /one HTTP/1.1" + FIELDS).kin(head) is None
+
+
+def test_a_kin_that_was_answered_twice_is_known_as_a_whole() -> None:
+    memo = memo_that_knows(b"GET /one HTTP/1.1" + FIELDS)
+    head = b"GET /two HTTP/1.1" + FIELDS
+    kin = memo.kin(head)
+    assert kin is not None
+    memo.offer_kin(head, *kin)
+    assert memo.find(head) is None
+    memo.offer_kin(head, *kin)
+    found = memo.find(head)
+    assert found is not None
+    assert found.target == "/two"

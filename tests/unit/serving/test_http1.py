@@ -157,3 +157,33 @@ async def test_a_connection_lost_twice_over_is_forgotten_once() -> None:
     connection.kill()
     connection.sweep(10.0**9)
     assert connection.state_name == "closed"
+
+
+async def test_one_turn_answers_no_more_than_a_burst() -> None:
+    handler = RecordingHandler()
+    connection, transport = connected(handler)
+    connection.data_received(get("/ready") * 200)
+    assert handler.instants == ServingSettings().bounds.burst
+    assert connection.state_name == "queued"
+    await until(lambda: handler.instants == 200)
+    assert connection.state_name == "idle"
+    assert transport.written.count(b"GET /ready ") == 200
+    connection.connection_lost(None)
+
+
+async def test_each_head_has_its_own_time() -> None:
+    handler, clock = RecordingHandler(), ManualClock()
+    connection = Http1Connection(Connections(handler, ServingSettings(), clock))
+    connection.connection_made(RecordingTransport())
+    whole = get("/ready")
+    connection.data_received(whole[:10])
+    for _ in range(5):  # each rest of a head comes with the beginning of the next one
+        clock.advance(8)
+        connection.sweep(clock.monotonic())
+        connection.data_received(whole[10:] + whole[:10])
+        assert connection.state_name == "head"
+    clock.advance(11)
+    connection.sweep(clock.monotonic())
+    assert connection.state_name == "lingering"
+    assert (handler.instants, handler.refused[0].status) == (5, 408)
+    connection.connection_lost(None)

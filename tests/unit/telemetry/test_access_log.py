@@ -121,7 +121,7 @@ def test_the_client_column_is_escaped_too(text: str) -> None:
 def test_lines_are_handed_over_when_there_are_many(kept: Kept) -> None:
     log = WrittenLog(kept, ManualClock())
     for _ in range(HAND_OVER_LINES + 3):
-        log.hit(b'"client":"a",', suffix())
+        log.hit(b'"client":"a"', suffix())
     assert [lines for _, lines in kept.puts] == [HAND_OVER_LINES]
     assert kept.puts[0][0].count(b"\n") == HAND_OVER_LINES
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from edgeproxy.errors import OriginRefused
+from edgeproxy.errors import ClientGone, OriginRefused
 from edgeproxy.telemetry import names
 from edgeproxy.telemetry.recording import RecordingTracing
 from edgeproxy.telemetry.trace_settings import Sampling, TracingSettings
@@ -177,6 +177,16 @@ def test_an_error_keeps_its_type_over_the_status() -> None:
     (event,) = ended.events
     assert event.attributes["exception.message"] == "origin refused the connection (origin=127.0.0.1:1)"
     assert "exception.stacktrace" not in event.attributes
+
+
+def test_a_client_that_went_away_does_not_fail_the_span() -> None:
+    recorder = Recorder(Sampling(1.0))
+    span = recorder.server(request())
+    span.fail(ClientGone("client closed"))
+    span.end(499)
+    ended = recorder.spans()["GET shop"]
+    assert ended.attributes["error.type"] == "ClientGone"
+    assert ended.status.status_code is StatusCode.UNSET
 
 
 def test_children_nest_and_record_what_is_raised() -> None:

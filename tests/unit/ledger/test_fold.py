@@ -1,0 +1,81 @@
+"""What the blocks add up to."""
+
+from edgeproxy.caching.model import Height, Mark
+from edgeproxy.ledger.block import Place, seal
+from edgeproxy.ledger.chunks import ref_of
+from edgeproxy.ledger.digests import ZERO
+from edgeproxy.ledger.drafts import Draft, EvictDraft, PurgeDraft, names_of
+from edgeproxy.ledger.fold import Fold, Version
+from tests.support.ledgers import NOW, SITE, store_draft
+
+SALT = bytes(range(32))
+URL = f"http://{SITE}/"
+GERMAN, ENGLISH = (("accept-language", "de"),), (("accept-language", "en"),)
+
+
+def _fold(*drafts: Draft) -> tuple[Fold, list[Version | None]]:
+    fold = Fold(SALT)
+    made = [
+        fold.apply(seal(Place(Height(height), ZERO, NOW, "n"), draft, SALT), names_of(draft))
+        for height, draft in enumerate(drafts, start=1)
+    ]
+    return fold, made
+
+
+def test_versions_are_kept_by_url_and_variant_newest_last() -> None:
+    fold, _ = _fold(
+        store_draft(1, url=URL, selecting=GERMAN),
+        store_draft(2, url=URL, selecting=ENGLISH),
+        store_draft(3, url=URL, selecting=GERMAN, op="refresh", body=ref_of(b"body 1")),
+        store_draft(4),
+    )
+    assert {key: [version.height for version in versions] for key, versions in fold.by_url[URL].items()} == {
+        GERMAN: [1, 3],
+        ENGLISH: [2],
+    }
+    assert [version.height for version in fold.newest(URL)] == [3, 2]
+    assert [(version.height, version.op) for version in fold.history(URL)] == [(1, "store"), (2, "store"), (3, "refresh")]
+    assert fold.newest("http://unknown/") == fold.history("http://unknown/") == []
+
+
+def test_a_version_says_what_its_block_says_and_keeps_its_leaf() -> None:
+    draft = store_draft(1, url=URL, selecting=GERMAN)
+    block = seal(Place(Height(1), ZERO, NOW, "n"), draft, SALT)
+    version = Fold(SALT).apply(block, names_of(draft))
+    assert version is not None
+    assert (version.height, version.leaf, version.site, version.url) == (1, block.leaf, SITE, URL)
+    assert (version.selecting, version.status, version.body, version.time) == (GERMAN, 200, draft.body, NOW)
+
+
+def test_no_block_counts_twice() -> None:
+    fold, _ = _fold(store_draft(1, url=URL))
+    draft = store_draft(2, url=URL)
+    assert fold.apply(seal(Place(Height(1), ZERO, NOW, "n"), draft, SALT), names_of(draft)) is None
+    assert len(fold.history(URL)) == 1
+
+
+def test_a_block_whose_names_are_lost_makes_no_version_but_counts() -> None:
+    fold = Fold(SALT)
+    assert fold.apply(seal(Place(Height(1), ZERO, NOW, "n"), store_draft(1), SALT), None) is None
+    assert fold.height == 1
+    assert not fold.by_url
+    assert not fold.bodies()
+
+
+def test_purges_become_rules() -> None:
+    fold, _ = _fold(store_draft(1, url=URL), PurgeDraft(SITE, "url", URL, "hard", NOW))
+    assert fold.rules.mark(Height(1), site=SITE, url=URL) is Mark.GONE
+
+
+def test_an_evicted_body_is_gone_until_it_is_stored_again() -> None:
+    body = ref_of(b"shared")
+    first, evict, again = store_draft(1, url=URL, body=body), EvictDraft(body.digest, body.length, NOW), store_draft(2, body=body)
+    fold, made = _fold(first, store_draft(3), evict)
+    assert made[0] is not None
+    assert not fold.has_body(made[0])
+    assert set(fold.bodies()) == {ref_of(b"body 3").digest}
+    assert fold.gone == {body.digest: 3}
+    fold, made = _fold(first, evict, again)
+    assert made[0] is not None
+    assert fold.has_body(made[0])
+    assert fold.bodies() == {body.digest: body}
