@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import uvloop
@@ -38,10 +38,11 @@ from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
 from edgeproxy.exchange.site import Site, Sites, Waiting
+from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
 from edgeproxy.origin.messages import Origin, OriginSettings
-from edgeproxy.sequencer.sequencer import Sequencer
+from edgeproxy.sequencer.sequencer import Committed, Sequencer
 from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import Bounds, ServingSettings, Timeouts
 from edgeproxy.storage.bodies import BodyStore
@@ -110,11 +111,23 @@ class Edge:
             max_delay=config.ledger.batch_delay,
             max_batch=config.ledger.batch_size,
         )
-        self.sequencer.batch_span = self.tracing.commit_span
+        self.sequencer.batch_span = self._commit_span
+        self.sequencer.on_commit = self._committed
         closing.push_async_callback(self.db.close)
         fold = await self.sequencer.start()
         closing.push_async_callback(self.sequencer.stop)
         await self._open_cache(fold)
+
+    @contextlib.contextmanager
+    def _commit_span(self, drafts: Sequence[Draft]) -> Iterator[None]:
+        """One batch of the ledger, traced and timed."""
+        began = self.clock.monotonic()
+        with self.tracing.commit_span(drafts):
+            yield
+        self.metrics.ledger_commit.observe(self.clock.monotonic() - began)
+
+    def _committed(self, committed: Sequence[Committed]) -> None:
+        self.metrics.ledger_blocks += len(committed)
 
     async def _open_cache(self, fold: Fold) -> None:
         config = self.config
@@ -143,7 +156,7 @@ class Edge:
 
     async def _open_front(self) -> None:
         config, closing = self.config, self._closing
-        self._sites_open: list[OriginClient] = []
+        self._origins: dict[object, OriginClient] = {}
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
         parts = Parts(
@@ -189,6 +202,7 @@ class Edge:
         gauge(names.MEMORY_LIMIT, lambda: float(self.tier.budget))
         gauge(names.DISK_USED, lambda: float(self.bodies.total_bytes))
         gauge(names.DISK_LIMIT, lambda: float(self.retention.quota))
+        gauge(names.FORM_QUEUE, lambda: float(self.forms.waiting))
         gauge(names.LOG_LOST, lambda: float(self.access_log.lost))
         for site in self.config.sites:
             self.metrics.site(site.name)
@@ -206,8 +220,12 @@ class Edge:
             keepalive_timeout=site.origin.keepalive,
             connections=site.origin.max_connections,
         )
-        client = OriginClient(origins, self.clock, settings, trace_configs=self.tracing.trace_configs())
-        self._sites_open.append(client)
+        # A reload that leaves the origins as they were keeps their connections. A client that is no longer used keeps those that
+        # are: a download or an event stream may go on for hours; idle ones close by themselves.
+        client = self._origins.get((tuple(origins), settings))
+        if client is None:
+            client = OriginClient(origins, self.clock, settings, trace_configs=self.tracing.trace_configs())
+            self._origins[tuple(origins), settings] = client
         return Site(
             name=site.name,
             hosts=site.hosts,
@@ -222,7 +240,7 @@ class Edge:
         )
 
     async def _close_origins(self) -> None:
-        for client in self._sites_open:
+        for client in self._origins.values():
             await client.close()
 
     # --- while it runs ---
@@ -241,20 +259,13 @@ class Edge:
             systemd.notify("READY=1")
         for line in needs_restart(self.config, config):
             log.warning("reload: %s", line)
-        before, self._sites_open = self._sites_open, []
         self.config = config
         self.handler.sites = self._build_sites(config)
+        self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
         self.retention.quota = config.edge.disk
         self.access_log.reopen()
-        # Exchanges under way hold their old site and its client; those end when the last of them has.
-        spawn(self._retire(before), name="retire-origins")
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
-
-    async def _retire(self, clients: list[OriginClient]) -> None:
-        await asyncio.sleep(self.config.edge.drain)
-        for client in clients:
-            await client.close()
 
     async def _housekeeping(self) -> None:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
@@ -280,7 +291,7 @@ class Edge:
 
 def _data_folder(path: Path) -> Path:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = path / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()

@@ -187,7 +187,11 @@ class Backend:
     # --- health ---
 
     def metrics(self) -> bytes:
-        return self._edge.metrics.render().encode()
+        edge = self._edge
+        edge.metrics.connections = edge.listener.connections.accepted
+        for site in edge.handler.sites.sites:
+            edge.metrics.site(site.name).origin_tries = site.origin.tries
+        return edge.metrics.render().encode()
 
     def healthy(self) -> tuple[bool, Json]:
         failure = self._edge.recorder.failure

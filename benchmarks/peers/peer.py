@@ -8,11 +8,20 @@ from typing import Protocol
 class Peer(Protocol):
     """One server in front of the origin."""
 
-    name: str
-    binary: str
-    """What must be on the PATH."""
-    package: str | None
-    """The Debian package it comes in."""
+    @property
+    def name(self) -> str:
+        """As it stands in tables."""
+        ...
+
+    @property
+    def binary(self) -> str:
+        """What must be on the PATH."""
+        ...
+
+    @property
+    def package(self) -> str | None:
+        """The Debian package it comes in."""
+        ...
 
     def version(self) -> str:
         """For the record of a run."""

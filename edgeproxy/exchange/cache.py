@@ -6,7 +6,7 @@ or a client. A version that fails its proof is quarantined here, and the one bef
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgeproxy.caching import freshness, tags
@@ -122,6 +122,15 @@ class Cache:
         resident.tags = tags.tags(stored.fields, policy)
         resident.groups = tags.cache_groups(stored.fields)
         resident.fresh_until = freshness.fresh_until(stored, policy)
+
+    def redescribe(self, sites: Mapping[str, Site]) -> None:
+        """Judge everything in memory anew: the policies of the sites have changed."""
+        for entry in self.index.entries():
+            resident = entry.pending or self.tier.get(entry.tier_key)
+            if resident is not None and entry.site in sites:
+                self.describe(entry, resident, sites[entry.site].policy)
+                resident.generation = -1
+                resident.answers.clear()
 
     def keep(self, entry: Entry, resident: Resident) -> None:
         """Put a resident into the memory tier, under its budget."""

@@ -47,6 +47,8 @@ class OriginClient:
         self._trace_configs = tuple(trace_configs)
         self._pools: dict[Origin, OriginPool] = {}
         self._closed = False
+        self.tries = 0
+        """Requests sent to any of the origins since the start, retries included."""
 
     @property
     def settings(self) -> OriginSettings:
@@ -85,6 +87,7 @@ class OriginClient:
 
     async def _try(self, origin: Origin, attempt: Try, tries: int) -> OriginResponse:
         request_time = self._clock.now()
+        self.tries += 1
         try:
             response = await self._pool(origin).send(attempt)
         except OriginError as error:

@@ -121,6 +121,11 @@ class FormMaker:
     def __repr__(self) -> str:
         return f"<FormMaker waiting={len(self._waiting)} made={self.made} skipped={self.skipped} dropped={self.dropped}>"
 
+    @property
+    def waiting(self) -> int:
+        """Bodies whose forms are asked for and not made yet."""
+        return len(self._waiting)
+
     def is_wanted(self, content_type: str, length: int) -> bool:
         """Whether forms of such a body are made at all."""
         return SMALLEST <= length <= LARGEST and is_text_like(content_type)
