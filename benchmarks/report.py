@@ -60,13 +60,8 @@ def plot(measured: dict[str, Any], path: Path) -> None:
     servers = measured["servers"]
     panels[0].legend(ncols=4, loc="upper left", frameon=False)
     figure.suptitle(f"One core each: {', '.join(servers.values())}", fontsize=11)
-    figure.text(
-        0.99,
-        0.002,
-        f"{measured['machine']['cpu']}, kernel {measured['machine']['kernel']}, {measured['time']}",
-        ha="right",
-        fontsize=7,
-    )
+    about = measured["machine"]
+    panels[1].set_xlabel(f"{about['cpu']}, kernel {about['kernel']}, {measured['time']}", fontsize=8, loc="right")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
@@ -80,7 +75,7 @@ def _bars(panel: Any, rows: list[dict[str, Any]], figure_of: Callable[[dict[str,
         places = [index + (number - (len(servers) - 1) / 2) * width for index, title in enumerate(titles) if title in mine]
         bars = panel.bar(places, list(mine.values()), width * 0.92, label=server, color=COLOURS.get(server, "#525252"))
         panel.bar_label(bars, [text.format(value) for value in mine.values()], fontsize=7, padding=2, rotation=90)
-    panel.set_xticks(range(len(titles)), titles)
+    panel.set_xticks(range(len(titles)), [title.replace(", ", ",\n", 1) for title in titles])
     panel.set_yscale("log")
     low, high = panel.get_ylim()
     panel.set_ylim(low, high * 4)

@@ -61,6 +61,9 @@ log = logging.getLogger("edgeproxy")
 
 HOUSEKEEPING_SECONDS = 5.0
 
+SETTLE_SECONDS = 1.0
+"""How long the end of a drain waits for fetches that nobody waits for any more."""
+
 
 class Edge:
     """One node, started and stopped once."""
@@ -99,10 +102,13 @@ class Edge:
         self.access_log.start()
         closing.push_async_callback(self.access_log.stop)
 
+        self.db = LedgerDb(data / LEDGER_FILE)
+        closing.push_async_callback(self.db.close)
+        # Before anything is touched: what another edge is just writing looks like what a crash left, and opening removes that.
+        await self.db.lock()
         self.bodies = BodyStore(data)
         await self.bodies.open()
         closing.push_async_callback(self.bodies.close)
-        self.db = LedgerDb(data / LEDGER_FILE)
         self.sequencer = Sequencer(
             self.db,
             self.bodies,
@@ -113,7 +119,6 @@ class Edge:
         )
         self.sequencer.batch_span = self._commit_span
         self.sequencer.on_commit = self._committed
-        closing.push_async_callback(self.db.close)
         fold = await self.sequencer.start()
         closing.push_async_callback(self.sequencer.stop)
         await self._open_cache(fold)
@@ -173,6 +178,7 @@ class Edge:
         self._open_gauges()
         # Handed-over sockets replace the configured addresses: systemd has bound those already.
         sockets = systemd.inherited_sockets()
+        self._has_inherited = bool(sockets)
         await self.listener.start([] if sockets else [str(address) for address in config.listen.http], sockets)
         closing.push_async_callback(self.listener.close)
         self.backend = Backend(self)
@@ -250,7 +256,8 @@ class Edge:
         systemd.notify("RELOADING=1")
         try:
             config = reread(self.config)
-            await self.listener.replace([str(address) for address in config.listen.http])
+            if not self._has_inherited:
+                await self.listener.replace([str(address) for address in config.listen.http])
         except ConfigError as error:
             return error.faults
         except StartError as error:
@@ -286,6 +293,8 @@ class Edge:
         broken = await self.listener.drain(drain)
         if broken:
             log.warning("%d connections were broken at the end of the drain", broken)
+        # What clients have received whole may still be on its way into the store.
+        await self.flights.settle(min(drain, SETTLE_SECONDS))
         await self._closing.aclose()
 
 

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgeproxy.caching import invalidation, status, validation, vary
 from edgeproxy.caching.key import primary_key
@@ -33,6 +33,7 @@ from edgeproxy.caching.plan import after_failure, plan
 from edgeproxy.clock import Clock
 from edgeproxy.errors import ClientGone, Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
 from edgeproxy.exchange import ask, heads
+from edgeproxy.exchange.ahead import ReadAhead
 from edgeproxy.exchange.cache import Cache, Found
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.exchange import Exchange
@@ -124,15 +125,17 @@ class Answerer:
         else:
             await self._by_plan(exchange)
 
-    async def _by_plan(self, exchange: Exchange) -> None:
+    async def _by_plan(self, exchange: Exchange, *, after_damage: bool = False) -> None:
         request, site = exchange.request, exchange.site
         with exchange.span.child(names.LOOKUP) as span:
             found = await self._cache.find(site, request, self._clock.now())
+            if found.corrupt:
+                exchange.metrics.corrupt_bodies += 1
+            elif after_damage:
+                found = replace(found, corrupt=True)
             stored = found.resident.stored if found.resident else None
             absent = Reason.VARY_MISS if found.varies else Reason.CORRUPT if found.corrupt else Reason.MISS
             decision = plan(request, stored, self._clock.now(), site.policy, found.mark, absent=absent)
-            if found.corrupt:
-                exchange.metrics.corrupt_bodies += 1
             span.update({names.PLAN: type(decision).__name__, names.REASON: decision.reason})
             if stored is not None and stored.height is not None:
                 span.set(names.BLOCK_HEIGHT, stored.height)
@@ -179,7 +182,8 @@ class Answerer:
             if exchange.stream.head_sent:
                 raise
             # Nothing is out yet: the version before this one, or the origin, may still answer.
-            await self._by_plan(exchange)
+            exchange.outcome = "misses"
+            await self._by_plan(exchange, after_damage=True)
 
     def _refresh_behind(self, exchange: Exchange, found: Found) -> None:
         """Ask the origin while the client already has its answer; in a trace of its own, linked to this one."""
@@ -291,7 +295,7 @@ class Answerer:
             case Alone(response, reason):
                 assert response is not None, "a flight without passengers brings its response"
                 exchange.detail = exchange.reason = reason
-                await self._send_response(exchange, response)
+                await self._answer_alone(exchange, found, response, deadline)
             case Failed(error):
                 await self._failed(exchange, found, error)
 
@@ -314,6 +318,17 @@ class Answerer:
             await self._failed(exchange, found, error)
             return
         await self._delivery.incoming(exchange, incoming, reader)
+
+    async def _answer_alone(self, exchange: Exchange, found: Found, response: OriginResponse, deadline: float) -> None:
+        """Stream what is for this client alone; as above, but one that is slow may never end, and is sent on."""
+        body = ReadAhead(response)
+        if self._stand_in(exchange, found, Failure.TRUNCATED) and not _is_event_stream(response):
+            try:
+                await body.look(exchange.site.waiting.hold_bytes, deadline - self._clock.monotonic())
+            except OriginError as error:
+                await self._failed(exchange, found, error)
+                return
+        await self._send_response(exchange, response, body)
 
     # --- the origin failed ---
 
@@ -422,7 +437,7 @@ class Answerer:
     def _update_from_head(self, exchange: Exchange, found: Found, response: OriginResponse) -> None:
         """A HEAD may freshen a stored GET, or show that it is out of date (RFC 9111 section 4.3.5)."""
         resident, entry = found.resident, found.entry
-        if resident is None or entry is None or response.status != 200:
+        if resident is None or entry is None or response.status != 200 or not response.is_sound:
             return
         if validation.head_invalidates(resident.stored, response.head):
             entry.held = Mark.SOFT if entry.held is Mark.NONE else entry.held
@@ -442,9 +457,9 @@ class Answerer:
         for group in invalidation.invalidated_groups(exchange.request, head):
             self._recorder.invalidate_group(site, group, exchange.span.trace_id)
 
-    async def _send_response(self, exchange: Exchange, response: OriginResponse) -> None:
-        """Stream an origin's response through, as it comes."""
-        stream = exchange.stream
+    async def _send_response(self, exchange: Exchange, response: OriginResponse, ahead: ReadAhead | None = None) -> None:
+        """Stream an origin's response through, as it comes; its body from `ahead`, when some was taken before."""
+        stream, body = exchange.stream, ahead or response
         try:
             fields = end_to_end(response.fields).without(frozenset(("content-length", "via")))
             exchange.fwd_status = response.status
@@ -454,11 +469,11 @@ class Answerer:
                 announced = response.fields.get("content-length")
                 length = int(announced) if announced and announced.isdigit() else None
             await self._delivery.head(exchange, response.status, fields, length)
-            while piece := await response.read():
+            while piece := await body.read():
                 await stream.send(piece)
             await stream.finish(response.trailers)
         finally:
-            await response.close()
+            await body.close()
 
     # --- answers of our own ---
 
@@ -482,6 +497,10 @@ class Answerer:
             if exchange.request.method != "HEAD":
                 await exchange.stream.send(page.body)
         await exchange.stream.finish()
+
+
+def _is_event_stream(response: OriginResponse) -> bool:
+    return (response.fields.get("content-type") or "").lower().startswith("text/event-stream")
 
 
 async def _body_of(exchange: Exchange) -> AsyncIterator[bytes]:

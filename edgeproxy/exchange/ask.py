@@ -5,16 +5,18 @@ Owns: the origin request written anew from the parsed one, and the stored head m
 
 from collections.abc import AsyncIterator
 
-from edgeproxy.caching import freshness, storable
+from edgeproxy.caching import directives, freshness, storable
 from edgeproxy.exchange.heads import IDENTITY, VIA
 from edgeproxy.exchange.site import Site
 from edgeproxy.origin.messages import OriginRequest, OriginResponse
 from edgeproxy.wire import etags
 from edgeproxy.wire.fields import Fields
-from edgeproxy.wire.forwarding import forwarded_request_fields
+from edgeproxy.wire.forwarding import end_to_end, forwarded_request_fields
 from edgeproxy.wire.messages import CHUNKED, Request
 
 VIA_NAME = VIA.partition(" ")[2]
+
+_CAPABILITY = f'{directives.DEVICE}="Surrogate/1.0"'
 
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 IDEMPOTENT = SAFE | {"PUT", "DELETE"}
@@ -23,6 +25,7 @@ IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 _ONE_CLIENTS_OWN = frozenset(
     ("range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "accept-encoding")
 )
+_WRITTEN_ANEW = frozenset(("age", "content-length", "via"))
 _OF_THE_CODING = frozenset(
     ("content-encoding", "content-length", "content-md5", "content-digest", "repr-digest", "digest", "etag", "accept-ranges")
 )
@@ -35,7 +38,7 @@ def authority(site: Site, request: Request) -> str:
 
 def for_store(site: Site, request: Request, conditions: Fields, *, peer: str, trusted: bool) -> OriginRequest:
     """A GET for the whole representation in identity coding, with the cache's own conditions."""
-    fields = _forwarded(request, peer=peer, trusted=trusted).without(_ONE_CLIENTS_OWN)
+    fields = _forwarded(site, request, peer=peer, trusted=trusted).without(_ONE_CLIENTS_OWN)
     fields = fields.plus(("Accept-Encoding", IDENTITY), *conditions.lines)
     return OriginRequest("GET", request.target, authority(site, request), fields, repeatable=True)
 
@@ -47,15 +50,20 @@ def as_is(site: Site, request: Request, body: AsyncIterator[bytes] | None, *, pe
         request.method,
         request.target,
         authority(site, request),
-        _forwarded(request, peer=peer, trusted=trusted),
+        _forwarded(site, request, peer=peer, trusted=trusted),
         body=body,
         body_length=length,
         repeatable=request.method in IDEMPOTENT and body is None,
     )
 
 
-def _forwarded(request: Request, *, peer: str, trusted: bool) -> Fields:
-    return forwarded_request_fields(request, peer=peer, trusted=trusted, via_name=VIA_NAME)
+def _forwarded(site: Site, request: Request, *, peer: str, trusted: bool) -> Fields:
+    fields = forwarded_request_fields(request, peer=peer, trusted=trusted, via_name=VIA_NAME)
+    if directives.SURROGATE not in site.policy.targets:
+        return fields
+    # Origins that know Surrogate-Control send it to those who say that they read it, and may address one of them by its name.
+    before = fields.get("surrogate-capability")
+    return fields.replacing("Surrogate-Capability", f"{before}, {_CAPABILITY}" if before else _CAPABILITY)
 
 
 def kept_fields(site: Site, response: OriginResponse, *, decoded: bool) -> Fields:
@@ -69,6 +77,19 @@ def kept_fields(site: Site, response: OriginResponse, *, decoded: bool) -> Field
     etag = kept.get("etag")
     kept = kept.without(_OF_THE_CODING)
     return kept.plus(("ETag", etags.weakened(etag))) if etag else kept
+
+
+def withheld_fields(site: Site, response: OriginResponse, kept: Fields, *, decoded: bool) -> Fields:
+    """The lines that `private="…"` and `no-cache="…"` keep out of the store: for the client whose request brought them alone
+    (RFC 9111 sections 5.2.2.4 and 5.2.2.7). `kept` is the stored head.
+
+    Without them a cookie that the origin marked as private would be lost on its way to its visitor.
+    """
+    listed = directives.response_directives(response.fields, site.policy.targets).unlisted
+    if not listed:
+        return Fields()
+    listed = listed - kept.names() - _WRITTEN_ANEW - (_OF_THE_CODING if decoded else frozenset())
+    return Fields(line for line in end_to_end(response.fields).lines if line[0].lower() in listed)
 
 
 def initial_age(response: OriginResponse) -> int:

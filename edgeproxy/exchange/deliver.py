@@ -196,6 +196,8 @@ class Delivery:
         request, length = exchange.request, incoming.length
         exchange.reason = Reason.STORED
         fields = incoming.fields.without(frozenset(("via", "content-length")))
+        if not exchange.collapsed:
+            fields = fields.plus(*incoming.withheld.lines)
         fields = fields.plus(("Via", heads.via(incoming.fields)), ("Cache-Status", exchange.cache_status(stored=True)))
         verdict: Verdict = Whole()
         if incoming.status == 200:

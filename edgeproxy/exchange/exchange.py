@@ -9,6 +9,7 @@ from edgeproxy.caching import status
 from edgeproxy.caching.model import Reason
 from edgeproxy.exchange.site import Site
 from edgeproxy.serving.stream import Stream
+from edgeproxy.serving.transports import UNIX_ADDRESS
 from edgeproxy.telemetry.metrics import SiteMetrics
 from edgeproxy.telemetry.tracing import Span
 from edgeproxy.wire.messages import Request
@@ -51,4 +52,6 @@ class Exchange:
 
     @property
     def peer(self) -> str:
-        return self.stream.peer.address
+        """The client's IP address; "" over a Unix socket, where it has none."""
+        address = self.stream.peer.address
+        return "" if address == UNIX_ADDRESS else address

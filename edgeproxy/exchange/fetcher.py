@@ -137,6 +137,9 @@ class Fetcher:
         fresh = self.freshened(question, response, resident, floor)
         seconds = (response.response_time - response.request_time) / 1000
         head = ResponseHead(fresh.status, fresh.fields)
+        if not response.is_sound:
+            # Good for this answer, but nothing is written down on its word.
+            return Refreshed(entry, resident, found.mark, seconds)
         if storable.storable(question.request, head, question.site.policy, self._clock.now()) is not Reason.STORED:
             # The confirmation itself says no-store or private: good for this answer, and for no other.
             entry.held = Mark.GONE
@@ -153,6 +156,8 @@ class Fetcher:
         """The stored response of `resident` with its head updated by `response` (a 304, or a 200 to HEAD)."""
         stored = resident.stored
         fields = validation.freshened(stored, response.head, response.request_time, response.response_time)
+        # The new directives may list fields that came with them, or that were stored before.
+        fields = storable.kept_fields(fields, question.site.policy)
         return Received(
             url=stored.url,
             status=stored.status,
@@ -178,6 +183,7 @@ class Fetcher:
         incoming = Incoming(
             status=response.status,
             fields=fields,
+            withheld=ask.withheld_fields(question.site, response, fields, decoded=decoder is not None),
             selecting=selecting,
             writer=await self._cache.bodies.writer(),
             length=response.body_length if decoder is None else None,
@@ -242,11 +248,14 @@ class Fetcher:
             await writer.discard(error)
             incoming.done.set_exception(error)
             return
+        if not response.is_sound:
+            writer.stop_keeping(OriginMalformed("the answer does not end where its head says"))
         try:
             ref = await writer.finish()
         except EdgeError as error:
             log.warning("body of %s is delivered but not kept: %s", question.request.url, error)
-            self._recorder.failure = error
+            if isinstance(error, StoreError):
+                self._recorder.note(error)
             incoming.done.set_result(None)
             return
         received = Received(

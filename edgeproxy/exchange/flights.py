@@ -23,11 +23,13 @@ from edgeproxy.wire.fields import Fields
 class Incoming:
     """A storable response whose body is still arriving; everybody who waited may read it from its first byte.
 
-    `done` ends with the resident, with None when it could not be kept, or with the error that cut it off.
+    `done` ends with the resident, with None when it could not be kept, or with the error that cut it off. `withheld` are fields
+    that are not stored: for the client that led the flight, and for no other.
     """
 
     status: int
     fields: Fields
+    withheld: Fields
     selecting: Selecting
     writer: BodyWriter
     length: int | None
@@ -115,6 +117,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self.joined = 0
         """How many requests shared the fetch of another."""
 
@@ -133,8 +136,15 @@ class Flights:
         flight = Flight(shared=key is not None)
         if key is not None:
             self._by_key[key] = flight
-        spawn(self._fly(flight, key, run), name=f"fetch {key}")
+        task = spawn(self._fly(flight, key, run), name=f"fetch {key}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         return flight
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until no flight is under way, for `seconds` at most."""
+        if self._tasks and seconds > 0:
+            await asyncio.wait(self._tasks, timeout=seconds)
 
     def detach(self, key: str) -> None:
         """Let nobody join what was asked before now: the resource has changed."""

@@ -6,6 +6,7 @@ moment it is whole; if its block cannot be committed (disk full), it is dropped 
 
 import asyncio
 import logging
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -60,6 +61,11 @@ class Recorder:
         self.failure: EdgeError | None = None
         """Why the last response could not be recorded; None once one was again."""
         cache.on_resident = self.make_forms
+
+    def note(self, error: EdgeError) -> None:
+        """Remember why something could not be kept. A copy: the error itself holds on to the frames it went through, and so to the
+        temporary file of a body, whose space would then never come free."""
+        self.failure = copy(error)
 
     @property
     def floor(self) -> int:
@@ -147,7 +153,7 @@ class Recorder:
 
     def _give_up(self, site: Site, entry: Entry, resident: Resident, error: EdgeError) -> None:
         log.error("response for %s could not be recorded and is not kept: %s", entry.key, error)
-        self.failure = error
+        self.note(error)
         if entry.pending is resident:
             entry.pending = None
         if self._cache.tier.get(entry.tier_key) is resident:

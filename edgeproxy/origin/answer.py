@@ -75,6 +75,11 @@ class Answer:
         to close."""
         return self.ended and not self.surplus and self.error is None and self.framing is not None and self.framing.persists
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the message ended where its head says; false when it announces what it must not have, or more followed."""
+        return not self.surplus and (self.framing is None or not self.framing.contradicts)
+
     def feed(self, data: bytes) -> None:
         """Take what the socket gave. Raises OriginMalformed."""
         self.received = True

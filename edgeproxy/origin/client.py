@@ -165,6 +165,10 @@ class _Reported:
     def trailers(self) -> Fields:
         return self._body.trailers
 
+    @property
+    def is_sound(self) -> bool:
+        return self._body.is_sound
+
     async def read(self) -> bytes:
         try:
             return await self._body.read()

@@ -27,11 +27,13 @@ class Delimiter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """`length` is meant for NOTHING (0) and LENGTH; `persists` says whether the connection may carry another exchange."""
+    """`length` is meant for NOTHING (0) and LENGTH; `persists` says whether the connection may carry another exchange;
+    `contradicts`, that the head announces a body which its status forbids."""
 
     delimiter: Delimiter
     length: int
     persists: bool
+    contradicts: bool = False
 
     @property
     def body_length(self) -> int | None:
@@ -54,7 +56,7 @@ def judge(method: str, head: ResponseHead, version: tuple[int, int]) -> Framing:
     if head.status in (204, 304) or head.status < 200 or method == "HEAD":
         # A 204 that announces a body may well send it: nothing on that connection can be trusted to be the next answer.
         announces = head.status not in (304,) and method != "HEAD" and (bool(codings) or bool(length))
-        return Framing(Delimiter.NOTHING, 0, persists and not announces)
+        return Framing(Delimiter.NOTHING, 0, persists and not announces, announces)
     if codings:
         return Framing(Delimiter.CHUNKS, 0, persists)
     if length is None:

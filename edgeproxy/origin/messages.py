@@ -123,6 +123,11 @@ class Body(Protocol):
         """Trailer fields, complete once `read` returned b""."""
         ...
 
+    @property
+    def is_sound(self) -> bool:
+        """Whether the message ended where its head says, as far as is known now."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OriginResponse:
@@ -154,6 +159,12 @@ class OriginResponse:
     def trailers(self) -> Fields:
         """Trailer fields (RFC 9110 section 6.5), complete once `read` returned b""."""
         return self.body.trailers
+
+    @property
+    def is_sound(self) -> bool:
+        """False when bytes came behind the message, or a 204 announced a body: there is one reading, but no reason to trust it
+        for longer than this answer. Ask once `read` returned b"". What comes later than that cannot be known."""
+        return self.body.is_sound
 
     async def read(self) -> bytes:
         """The next piece of the body as soon as there is one, b"" at its end.

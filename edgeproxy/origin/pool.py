@@ -123,6 +123,10 @@ class PooledBody:
     def trailers(self) -> Fields:
         return self.answer.trailers
 
+    @property
+    def is_sound(self) -> bool:
+        return self.answer.is_sound
+
     async def read(self) -> bytes:
         if self._conn is None:
             if self.answer.error is not None:

@@ -164,6 +164,10 @@ class _StreamBody:
     def trailers(self) -> Fields:
         return self._answer.trailers
 
+    @property
+    def is_sound(self) -> bool:
+        return self._answer.is_sound
+
     async def read(self) -> bytes:
         answer = self._answer
         while not answer.pieces:

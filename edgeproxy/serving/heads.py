@@ -7,17 +7,33 @@ Must not parse a head; that is `wire.http1`. Pure, without sockets and clock.
 import re
 
 from edgeproxy.errors import RequestRefused
-from edgeproxy.wire.http1 import Limits, other_target, oversized, with_target
+from edgeproxy.wire.http1 import Limits, oversized, with_target
 from edgeproxy.wire.messages import Request
 
 MEMO_HEAD_BYTES = 4096
 """Longer heads are not remembered."""
 
 MAX_KIN = 512
-"""Sets of field lines that are remembered, of at most `MEMO_HEAD_BYTES` each."""
+"""Pairs of host and codings that are remembered."""
 
 BLANK_LINES = 4
 """Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""
+
+# A plain head, whole: GET in origin form, Host once, Accept-Encoding at most once, and lines that no ready answer depends on (a
+# response that varies by one of them is never answered by `Handler.instant_like`). Stricter than the grammar of `wire`.
+_OTHERS = (
+    rb"(?:(?:(?:User-Agent|Referer|Cookie|Accept(?:-Language)?|DNT|Priority|Upgrade-Insecure-Requests|Sec-[A-Za-z-]++): "
+    rb"[\t -~\x80-\xff]*+|Connection: keep-alive)\r\n){0,16}+"
+)
+_HOST = rb"Host: ([!-~]++)\r\n"
+_CODING = rb"Accept-Encoding: ([ -~]++)\r\n"
+_PLAIN = re.compile(
+    rb"GET (/[!\"$-~]*+) HTTP/1\.1\r\n%(others)b"
+    rb"(?:%(host)b%(others)b(?:%(coding)b%(others)b)?+|%(coding)b%(others)b%(host)b%(others)b)\r\n"
+    % {b"others": _OTHERS, b"host": _HOST, b"coding": _CODING}
+)
+_PLAIN_LINES = 3 * 16 + 2
+_NEVER = re.compile(rb"(?!)")
 
 _END = b"\r\n\r\n"
 # A line end that is not CRLF can only lead to a refusal; said at once instead of after the head time-out.
@@ -128,21 +144,23 @@ class HeadMemo:
     since then goes. A head enters only at its second sight, so that unique heads leave nothing but a hash. Each generation holds
     half of the entries and bytes. `recent` stays the same object, so that its `get` can be kept by the hot path.
 
-    Beside them one request for each set of field lines: clients send the same lines with every target, so a head that is new as a
-    whole is mostly known but for its first line (`kin`).
+    Beside them one request for each host and set of codings: most heads differ from it in their target and in lines that do not
+    matter for an answer that is ready (`kin`).
     """
 
-    __slots__ = ("_bytes", "_half_bytes", "_half_entries", "_kin", "_limits", "_old", "_seen", "recent")
+    __slots__ = ("_bytes", "_half_bytes", "_half_entries", "_kin", "_limits", "_old", "_plain", "_seen", "_turn", "recent")
 
     def __init__(self, entries: int, size: int, limits: Limits) -> None:
         self._limits = limits
-        self._kin: dict[bytes, Request] = {}
+        self._kin: dict[tuple[bytes, bytes | None], Request] = {}
+        self._plain = _PLAIN if limits.field_count >= _PLAIN_LINES else _NEVER
         self.recent: dict[bytes, Request] = {}
         self._old: dict[bytes, Request] = {}
         self._seen: set[int] = set()
         self._half_entries = max(1, entries // 2)
         self._half_bytes = max(MEMO_HEAD_BYTES, size // 2)
         self._bytes = 0
+        self._turn = 0
 
     def __len__(self) -> int:
         return len(self.recent) + len(self._old)
@@ -155,24 +173,33 @@ class HeadMemo:
         return request
 
     def kin(self, head: bytes) -> tuple[Request, str] | None:
-        """A request with the same fields, and the target, when these bytes are one whole head of which all else is known."""
-        end = head.find(b"\r\n")
-        known = self._kin.get(head[end:])
-        if known is None:
+        """A request that is the same in all that matters but its target, and the target, when these bytes are one whole plain head
+        whose like is known."""
+        if len(head) > MEMO_HEAD_BYTES:
             return None
-        target = other_target(known, head[:end], self._limits)
-        return None if target is None else (known, target)
+        match = self._plain.fullmatch(head)
+        if match is None:
+            return None
+        target, host, coding, coding_before, host_after = match.groups()
+        known = self._kin.get((host or host_after, coding or coding_before))
+        if known is None or len(target) > self._limits.target_bytes:
+            return None
+        return known, target.decode("latin-1")
 
     def offer_kin(self, head: bytes, known: Request, target: str) -> None:
-        """Remember the head of a kin that was answered at once, when it has been seen before."""
-        if self._is_second_sight(head):
+        """Remember the head of a kin that was answered at once, when it has been seen before. Only one in eight is looked at: a
+        head that comes often is found soon enough, and the others cost nothing."""
+        self._turn = (self._turn + 1) & 7
+        if not self._turn and self._is_second_sight(head):
             self._keep(head, with_target(known, target))
 
     def _remember_kin(self, head: bytes, request: Request) -> None:
-        if len(self._kin) >= MAX_KIN:
-            self._kin.clear()
-        if request.target.startswith("/"):
-            self._kin[head[head.find(b"\r\n") :]] = request
+        match = self._plain.fullmatch(head)
+        if match is not None:
+            if len(self._kin) >= MAX_KIN:
+                self._kin.clear()
+            _, host, coding, coding_before, host_after = match.groups()
+            self._kin[host or host_after, coding or coding_before] = request
 
     def offer(self, head: bytes, request: Request) -> None:
         """Remember a simple `request` when its head has been seen before."""

@@ -156,7 +156,10 @@ class Handler(Protocol):
         ...
 
     def instant_like(self, known: Request, target: str, peer: Peer) -> Answer | None:
-        """`instant` for a request that is `known` but for its target, which is in origin form: saves making a Request."""
+        """`instant` for a request that is `known` but for its target, which is in origin form: saves making a Request.
+
+        It may also differ in incidental fields (`serving.heads`): what depends on those must not be answered here.
+        """
         ...
 
     async def answer(self, stream: Stream) -> None:

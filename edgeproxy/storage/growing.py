@@ -226,11 +226,13 @@ class BodyWriter:
     async def grown(self, length: int) -> bool:
         """Wait until all bytes are here (False), or more than `length`, or the body is not kept (True). Raises the writer's
         failure."""
-        while self.length <= length and not self._complete and self._not_kept is None:
-            if self._failure is not None:
-                raise copy(self._failure)
+        while self._failure is None and not self._complete:
+            if self.length > length or self._not_kept is not None:
+                return True
             await self._moved()
-        return not self._complete
+        if self._failure is not None:  # asked first: a body that failed is not kept either
+            raise copy(self._failure)
+        return False
 
     async def read(self, position: int, limit: int) -> bytes:
         """Up to `limit` bytes from `position`, waiting for them; b"" at the end. For `BodyReader`."""

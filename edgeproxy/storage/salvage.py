@@ -1,9 +1,9 @@
 """Reading a damaged ledger database without SQLite: every record that is still whole is found, wherever it lies.
 
-Owns: the reading of SQLite's file format (pages, cells, overflow chains, write-ahead log) as far as our own tables need it. Must
+Owns: the reading of SQLite's file format (pages, cells, overflow chains) as far as our own tables need it. Must
 not write. It believes no structure: what a record claims is checked by hashes later (`ledger.replay`); a wrong find is harmless.
 
-Source: the SQLite project's "Database File Format", sections 1.6 (b-tree pages), 2.1 (records) and 4 (write-ahead log).
+Source: the SQLite project's "Database File Format", sections 1.6 (b-tree pages) and 2.1 (records).
 """
 
 import mmap
@@ -14,36 +14,41 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt
-from edgeproxy.ledger.block import Block, decode
+from edgeproxy.ledger.block import Block, Entry, Genesis, Stored, decode
 from edgeproxy.ledger.digests import sha256
-from edgeproxy.ledger.drafts import NameColumns
+from edgeproxy.ledger.drafts import NameColumns, decode_names
 from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head
+from edgeproxy.ledger.verify import check_names
+from edgeproxy.storage.ledger_log import read_log
 from edgeproxy.storage.ledger_rows import PAGE_SIZE
 from edgeproxy.storage.witness import read_witness
 
 _TABLE_LEAF = 0x0D
-_LOG_HEADER = 32
-_FRAME_HEADER = 24
-_FRAME = _FRAME_HEADER + PAGE_SIZE
 _MAX_LOCAL = PAGE_SIZE - 35
 _MIN_LOCAL = (PAGE_SIZE - 12) * 32 // 255 - 23
 _RECORD_START = re.compile(rb"[\x03-\x10]\x00")
 """Length of a record's header, then the NULL that stands for the row's number; before it, 2 to 7 bytes of length and number."""
 _MAX_PAYLOAD = 1 << 20
 """No row of ours is longer; a length beyond it is damage."""
+_MAX_STRAY = 100
 _THOROUGH_LIMIT = 64 << 20
 """Bytes of pages that are searched offset by offset when rows are missing."""
 
 
 @dataclass(slots=True)
 class Salvaged:
-    """What was found. `blocks` are those that decode, by the height they say; `damaged` are others, by their row's."""
+    """What was found. `blocks` are those that decode, by the height they say; `damaged` are others, by their row's number.
+
+    Heads and names are kept by what they are as well as by the number of their row, since that number may be what is damaged.
+    """
 
     blocks: dict[int, tuple[Block, bytes]] = field(default_factory=dict)
     damaged: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
     heads: dict[int, bytes] = field(default_factory=dict)
-    names: dict[int, NameColumns] = field(default_factory=dict)
+    heads_by_digest: dict[Digest, bytes] = field(default_factory=dict)
+    names: dict[int, list[NameColumns]] = field(default_factory=dict)
     tree_head: TreeHead | None = None
     genesis: Block | None = None
 
@@ -58,24 +63,55 @@ class Salvaged:
             found = self.blocks.get(height)
             if found is None:
                 return True
-            if found[0].op in ("store", "refresh") and (height not in self.heads or height not in self.names):
+            entry = found[0].entry
+            if isinstance(entry, Stored) and (height not in self.names or entry.head not in self.heads_by_digest):
                 return True
         return False
 
     def rows(self) -> Iterator[RawRow]:
         """One row for each height; empty bytes where nothing is left, so that every later audit names it."""
+        first = self.blocks[0][0] if 0 in self.blocks else self.genesis
+        salt = first.entry.salt if first is not None and isinstance(first.entry, Genesis) else b""
+        stray = self._stray_names(salt)
         for height in range(self.size()):
             found = self.blocks.get(height)
             raw, leaf = (found[0].raw, found[1]) if found else self.damaged.get(height, (b"", b""))
             if height == 0 and not found and self.genesis is not None:
                 raw, leaf = self.genesis.raw, self.genesis.leaf
-            yield RawRow(height, raw, leaf, self.heads.get(height), self.names.get(height))
+            head, names = self.heads.get(height), self.names.get(height, [])
+            if found is not None:
+                entry = found[0].entry
+                head = self.heads_by_digest.get(entry.head, head) if isinstance(entry, Stored) else None
+                names = [columns for columns in names + stray if _are_names_of(entry, columns, salt)] or names
+            yield RawRow(height, raw, leaf, head, names[0] if names else None)
+
+    def _stray_names(self, salt: bytes) -> list[NameColumns]:
+        """Names that do not belong to the block of their number."""
+        stray = []
+        for number, found in self.names.items():
+            block = self.blocks.get(number)
+            stray += [columns for columns in found if block is None or not _are_names_of(block[0].entry, columns, salt)]
+        return stray[:_MAX_STRAY]
+
+    def add_names(self, number: int, columns: NameColumns) -> None:
+        """Another find; the same again changes nothing."""
+        found = self.names.setdefault(number, [])
+        if columns not in found:
+            found.append(columns)
+
+
+def _are_names_of(entry: Entry, columns: NameColumns, salt: bytes) -> bool:
+    try:
+        check_names(entry, decode_names(columns), salt)
+    except Corrupt:
+        return False
+    return True
 
 
 def salvage(path: Path, *, doubtful: bool = True) -> Salvaged:
     """Everything that can be found in the database at `path` and its log; `doubtful`: also where SQLite would not look."""
     found = Salvaged()
-    log = _read_log(path)
+    log = read_log(path)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else None
@@ -208,14 +244,19 @@ def _classify(number: int, columns: list[bytes], found: Salvaged) -> None:
     match columns:
         case [data]:
             found.heads.setdefault(number, data)
+            found.heads_by_digest[sha256(data)] = data
         case [site, value, extra]:
-            found.names.setdefault(number, (site, value, extra))
+            found.add_names(number, (site, value, extra))
         case [data, total] if sha256(data) == total:
             _take_state(data, found)
         case [raw, leaf]:
             try:
                 block = decode(raw)
             except Corrupt:
+                found.damaged.setdefault(number, (raw, leaf))
+                return
+            if block.leaf != leaf and block.height != number:
+                # Two of three disagree: the height it says may be what is damaged.
                 found.damaged.setdefault(number, (raw, leaf))
                 return
             kept = found.blocks.get(block.height)
@@ -238,80 +279,6 @@ def _take_state(data: bytes, found: Salvaged) -> None:
             found.genesis = block
 
 
-# -- the write-ahead log ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Log:
-    """Pages of committed transactions, and those that a damaged checksum cuts off."""
-
-    pages: dict[int, bytes] = field(default_factory=dict)
-    doubtful: dict[int, bytes] = field(default_factory=dict)
-    frames: list[bytes] = field(default_factory=list)
-    """The doubtful pages as they lie there: the number in a frame may be what is damaged."""
-
-
-def log_is_damaged(path: Path) -> bool:
-    """Whether the log beside `path` has committed transactions that SQLite would drop, because a checksum before them fails.
-
-    What a crash cuts off in the middle of a transaction looks alike, except that nothing of it was acknowledged.
-    """
-    log = _read_log(path)
-    if not log.frames:
-        return False
-    acknowledged = read_witness(path)
-    if acknowledged is None:
-        # Nothing tells. A kill leaves at most the last frame broken.
-        return len(log.frames) > 1
-    committed = salvage(path, doubtful=False).tree_head
-    return acknowledged > (committed.size if committed is not None else 0)
-
-
-def _read_log(path: Path) -> _Log:
-    log = _Log()
-    try:
-        data = path.with_name(path.name + "-wal").read_bytes()
-    except FileNotFoundError:
-        return log
-    if len(data) < _LOG_HEADER + _FRAME:
-        return log
-    big = bool(data[3] & 1)
-    sums = _checksum(data[:24], (0, 0), big=big)
-    intact = sums == struct.unpack_from(">II", data, 24) and data[:3] == b"\x37\x7f\x06"
-    # With its header damaged, the first frame says which generation the log is of.
-    salts = data[16:24] if intact else data[_LOG_HEADER + 8 : _LOG_HEADER + 16]
-    waiting: list[tuple[int, bytes]] = []
-    skipped: list[tuple[int, bytes]] = []
-    for start in range(_LOG_HEADER, len(data) - _FRAME + 1, _FRAME):
-        number, commit = struct.unpack_from(">II", data, start)
-        page = data[start + _FRAME_HEADER : start + _FRAME]
-        if data[start + 8 : start + 16] != salts:
-            # Of an older generation, or damaged: only a frame of this generation after it can tell.
-            intact = False
-            skipped.append((number, page))
-            continue
-        waiting += skipped
-        skipped.clear()
-        if intact:
-            sums = _checksum(page, _checksum(data[start : start + 8], sums, big=big), big=big)
-            intact = sums == struct.unpack_from(">II", data, start + 16)
-        waiting.append((number, page))
-        if commit:
-            (log.pages if intact else log.doubtful).update(waiting)
-            if not intact:
-                log.frames += [page for _, page in waiting]
-            waiting.clear()
-    return log
-
-
-def _checksum(data: bytes, sums: tuple[int, int], *, big: bool) -> tuple[int, int]:
-    first, second = sums
-    for left, right in struct.iter_unpack(">II" if big else "<II", data):
-        first = (first + left + second) & 0xFFFFFFFF
-        second = (second + right + first) & 0xFFFFFFFF
-    return first, second
-
-
 def _extend(found: Salvaged, image: _Image, doubtful: list[bytes]) -> None:
     """Add what doubtful pages have more, unless they tell another story than the committed ones.
 
@@ -328,7 +295,26 @@ def _extend(found: Salvaged, image: _Image, doubtful: list[bytes]) -> None:
     found.blocks = extra.blocks | found.blocks
     found.damaged = extra.damaged | found.damaged
     found.heads = extra.heads | found.heads
-    found.names = extra.names | found.names
+    found.heads_by_digest |= extra.heads_by_digest
+    for number, names in extra.names.items():
+        for columns in names:
+            found.add_names(number, columns)
     found.genesis = found.genesis or extra.genesis
     if extra.tree_head is not None and (found.tree_head is None or extra.tree_head.size > found.tree_head.size):
         found.tree_head = extra.tree_head
+
+
+def log_is_damaged(path: Path) -> bool:
+    """Whether the log beside `path` has committed transactions that SQLite would drop, because a checksum before them fails.
+
+    What a crash cuts off in the middle of a transaction looks alike, except that nothing of it was acknowledged.
+    """
+    log = read_log(path)
+    if not log.frames:
+        return False
+    acknowledged = read_witness(path)
+    if acknowledged is None:
+        # Nothing tells. A kill leaves at most the last frame broken.
+        return len(log.frames) > 1
+    committed = salvage(path, doubtful=False).tree_head
+    return acknowledged > (committed.size if committed is not None else 0)

@@ -19,7 +19,9 @@ NEVER_STORED = frozenset({"proxy-authenticate", "proxy-authentication-info", "pr
 """Specific to the proxy of one exchange: a cache leaves them out of what it stores (RFC 9111 section 3.1)."""
 
 _WRITTEN_ANEW = frozenset({"host", "content-length", "expect"})
-_PEER_CLAIMS = frozenset({"forwarded", "x-real-ip", "x-client-ip"})
+_PEER_CLAIMS = frozenset({"forwarded", "x-real-ip", "x-client-ip", "surrogate-capability"})
+"""What only a proxy in front of us can say. A capability that a visitor made up would have the origin send a form of its page
+(with ESI tags, say) that the cache would then hand to everybody."""
 _MAX_OURSELVES = 3
 _COMMENT = re.compile(r"\([^()]*\)")
 

@@ -28,7 +28,6 @@ __all__ = [
     "encode_request_head",
     "encode_response_head",
     "encode_stored_head",
-    "other_target",
     "oversized",
     "parse_request_head",
     "parse_response_head",
@@ -120,21 +119,6 @@ def parse_request_head(head: bytes, limits: Limits, *, scheme: str = "http") -> 
         framing.upgrade_asked(fields, options, method, version, length) if options else None,
         scheme,
     )
-
-
-_PLAIN_LINE = re.compile(rb"([A-Z]++) (/[!\"$-~]*+) HTTP/1\.1")
-
-
-def other_target(known: Request, line: bytes, limits: Limits) -> str | None:
-    """The target in a request line that goes before the same fields as those of `known`; None when it needs a full parse.
-
-    `known` was parsed whole, by both parsers; of the new head only an origin-form line with the same method is left to judge.
-    """
-    match = _PLAIN_LINE.fullmatch(line)
-    if match is None or len(line) > limits.target_bytes:
-        return None
-    method, target = match.groups()
-    return target.decode("latin-1") if method.decode("latin-1") == known.method and known.version == (1, 1) else None
 
 
 def with_target(known: Request, target: str) -> Request:

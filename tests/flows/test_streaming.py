@@ -3,37 +3,21 @@
 import asyncio
 import gzip
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from edgeproxy.app import Edge
-from tests.support.edge import running_edge, until
+from tests.support.edge import connected, running_edge, until
 from tests.support.raw_origin import RawConnection, RawOrigin
 from tests.support.raw_origin import answer as raw_answer
 from tests.support.scripted import PATIENCE, Way, page, scripted
-from tests.support.serving import Client as RawClient
 
 PIECE = bytes(range(256)) * 256
 """64 KiB."""
 
 MUCH = 256
 """Pieces that no buffer on the way may swallow: 16 MiB."""
-
-
-@asynccontextmanager
-async def connected(edge: Edge) -> AsyncIterator[RawClient]:
-    """A raw connection to the edge."""
-    host, _, port = edge.listener.addresses[0].rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-    client = RawClient(reader, writer)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 def events(gate: asyncio.Event, **fields: str) -> Way:
@@ -57,11 +41,15 @@ CACHE_CONTROLS = [{}, {"Cache-Control": "no-cache"}, {"Cache-Control": "no-store
 @pytest.mark.parametrize("fields", CACHE_CONTROLS, ids=lambda fields: fields.get("Cache-Control", "none"))
 async def test_an_event_reaches_the_client_before_the_next_is_written(tmp_path: Path, fields: dict[str, str]) -> None:
     gate = asyncio.Event()
-    async with scripted({"/events": events(gate, **fields)}) as origin, running_edge(tmp_path, origin.url) as (_, client):
-        async with asyncio.timeout(PATIENCE), client.session.get(client.base + "/events") as response:
-            assert await response.content.readuntil(b"\n\n") == b"data: first\n\n"
-            gate.set()
-            assert await response.content.read() == b"data: second\n\n"
+    async with (
+        scripted({"/events": events(gate, **fields)}) as origin,
+        running_edge(tmp_path, origin.url) as (_, client),
+        asyncio.timeout(PATIENCE),
+        client.session.get(client.base + "/events") as response,
+    ):
+        assert await response.content.readuntil(b"\n\n") == b"data: first\n\n"
+        gate.set()
+        assert await response.content.read() == b"data: second\n\n"
 
 
 @pytest.mark.parametrize("fields", CACHE_CONTROLS, ids=lambda fields: fields.get("Cache-Control", "none"))
@@ -134,11 +122,10 @@ async def test_a_slow_client_holds_the_origin_back(tmp_path: Path, target: str, 
         await connection.send(b"\r\n0\r\n\r\n")
 
     small = '[site.cache]\nmax_object = "1MiB"\n'
-    async with RawOrigin(serve) as origin, running_edge(tmp_path, origin.url, site=small) as (edge, _):
-        async with asyncio.timeout(PATIENCE), connected(edge) as client:
-            client.send(f"GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
-            await slow.wait()
-            body = (await client.response()).body
+    async with RawOrigin(serve) as origin, running_edge(tmp_path, origin.url, site=small) as (edge, _), connected(edge) as client:
+        client.send(f"GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
+        await slow.wait()
+        body = (await client.response()).body
     assert taken[0] < 2 * MUCH, "the edge took more than its buffers may hold"
     assert body == PIECE * 4 * MUCH
 
@@ -155,20 +142,19 @@ async def test_a_slow_origin_holds_an_upload_back(tmp_path: Path) -> None:
             got = zlib.crc32(await connection.reader.readexactly(len(PIECE)), got)
         await connection.send(raw_answer(b"%d" % got))
 
-    async with RawOrigin(serve) as origin, running_edge(tmp_path, origin.url) as (edge, _):
-        async with asyncio.timeout(3 * PATIENCE), connected(edge) as client:
-            length = len(PIECE) * 4 * MUCH
-            client.send(b"PUT /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % length)
-            taken = await blocks(client.writer, 4 * MUCH)
-            assert taken < 2 * MUCH, "the edge took more than its buffers may hold"
-            reading.set()
-            for _ in range(4 * MUCH - taken):
-                client.writer.write(PIECE)
-                await client.writer.drain()
-            expected = 0
-            for _ in range(4 * MUCH):
-                expected = zlib.crc32(PIECE, expected)
-            assert (await client.response("PUT")).body == b"%d" % expected
+    async with RawOrigin(serve) as origin, running_edge(tmp_path, origin.url) as (edge, _), connected(edge) as client:
+        length = len(PIECE) * 4 * MUCH
+        client.send(b"PUT /up HTTP/1.1\r\nHost: a.test\r\nContent-Length: %d\r\n\r\n" % length)
+        taken = await blocks(client.writer, 4 * MUCH)
+        assert taken < 2 * MUCH, "the edge took more than its buffers may hold"
+        reading.set()
+        for _ in range(4 * MUCH - taken):
+            client.writer.write(PIECE)
+            await client.writer.drain()
+        expected = 0
+        for _ in range(4 * MUCH):
+            expected = zlib.crc32(PIECE, expected)
+        assert (await client.response("PUT")).body == b"%d" % expected
 
 
 async def test_chunks_flow_both_ways_at_once(tmp_path: Path) -> None:
@@ -183,15 +169,14 @@ async def test_chunks_flow_both_ways_at_once(tmp_path: Path) -> None:
             await connection.send(b"%x\r\n%b" % (size, piece))
         await connection.send(b"0\r\n\r\n")
 
-    async with RawOrigin(serve) as origin, running_edge(tmp_path, origin.url) as (edge, _):
-        async with asyncio.timeout(PATIENCE), connected(edge) as client:
-            client.send(b"POST /echo HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
-            await client.reader.readuntil(b"\r\n\r\n")
-            assert await client.reader.readuntil(b"one\r\n") == b"3\r\none\r\n"
-            client.send(b"3\r\ntwo\r\n")
-            assert await client.reader.readuntil(b"two\r\n") == b"3\r\ntwo\r\n"
-            client.send(b"0\r\n\r\n")
-            assert await client.reader.readuntil(b"0\r\n\r\n") == b"0\r\n\r\n"
+    async with RawOrigin(serve) as origin, running_edge(tmp_path, origin.url) as (edge, _), connected(edge) as client:
+        client.send(b"POST /echo HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+        assert await client.reader.readuntil(b"one\r\n") == b"3\r\none\r\n"
+        client.send(b"3\r\ntwo\r\n")
+        assert await client.reader.readuntil(b"two\r\n") == b"3\r\ntwo\r\n"
+        client.send(b"0\r\n\r\n")
+        assert await client.reader.readuntil(b"0\r\n\r\n") == b"0\r\n\r\n"
 
 
 async def test_a_passed_gzip_body_is_left_as_it_is(tmp_path: Path) -> None:
@@ -249,7 +234,7 @@ async def test_a_storable_answer_is_fetched_to_its_end_although_its_client_left(
         return response
 
     async with scripted({"/page": way}) as origin, running_edge(tmp_path, origin.url) as (edge, client):
-        async with asyncio.timeout(PATIENCE), connected(edge) as leaving:
+        async with connected(edge) as leaving:
             leaving.send(b"GET /page HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             await leaving.reader.readuntil(b"first half, ")
             leaving.writer.transport.abort()

@@ -7,12 +7,13 @@ from tests.support.raw_origin import RawConnection, RawOrigin, answer
 
 
 class BrokenOrigin(RawOrigin):
-    """`/broken` gets the case; another path gets a body of "path connection-number". Set `taken` once the broken answer was
-    read, to get `late` sent."""
+    """`/broken` gets the case, or `good` while that is set; another path gets a body of "path connection-number". Set `taken` once
+    the broken answer was read, to get `late` sent."""
 
     def __init__(self, case: BrokenAnswer, *, port: int = 0) -> None:
         super().__init__(self._play, port=port)
         self.case = case
+        self.good = b""
         self.taken = asyncio.Event()
         self.late_sent = asyncio.Event()
 
@@ -21,6 +22,9 @@ class BrokenOrigin(RawOrigin):
             target = head.split(b" ")[1]
             if target != b"/broken":
                 await connection.send(answer(b"%b %d" % (target, connection.number), b"Cache-Control: no-store"))
+                continue
+            if self.good:
+                await connection.send(self.good)
                 continue
             await connection.send(self.case.raw)
             if self.case.after == "reset":

@@ -17,6 +17,7 @@ import aiohttp
 
 from edgeproxy.app import Edge, running
 from edgeproxy.config import load
+from tests.support.serving import Client as RawClient
 
 T = TypeVar("T")
 
@@ -99,6 +100,19 @@ async def running_edge(
     config = load(write_config(folder, origin, more=more, site=site, edge=edge, access_log=access_log))
     async with running(config) as started, aiohttp.ClientSession(auto_decompress=False) as session:
         yield started, Client(f"http://{started.listener.addresses[0]}", session)
+
+
+@asynccontextmanager
+async def connected(edge: Edge, address: int = 0) -> AsyncIterator[RawClient]:
+    """A raw connection to one of the edge's addresses (TCP), with a strict reader of answers; for 30 seconds at most."""
+    host, _, port = edge.listener.addresses[address].rpartition(":")
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+    client = RawClient(reader, writer)
+    try:
+        async with asyncio.timeout(30):
+            yield client
+    finally:
+        await client.close()
 
 
 async def until(check: Callable[[], Awaitable[T | None]], deadline: float = 20.0) -> T:

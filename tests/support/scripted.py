@@ -5,12 +5,16 @@ async with scripted({"/page": page("hello", ETag='"a"')}) as origin:
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
+
+from edgeproxy.app import Edge
+from tests.support.edge import Client, running_edge
 
 PATIENCE = 10.0
 """Seconds after which a wait of a test has failed."""
@@ -109,11 +113,6 @@ def by(choose: Callable[[web.Request], Way]) -> Way:
     return way
 
 
-def fields_of(lines: Mapping[str, str]) -> CIMultiDict[str]:
-    """Header fields whose order and repetition do not matter."""
-    return CIMultiDict(lines)
-
-
 @asynccontextmanager
 async def scripted(ways: dict[str, Way]) -> AsyncIterator[Scripted]:
     """The origin on a free port of 127.0.0.1."""
@@ -128,3 +127,19 @@ async def scripted(ways: dict[str, Way]) -> AsyncIterator[Scripted]:
         yield origin
     finally:
         await runner.cleanup()
+
+
+@dataclass(frozen=True, slots=True)
+class Fronted:
+    """An origin, the edge in front of it, and a client of the edge."""
+
+    origin: Scripted
+    edge: Edge
+    client: Client
+
+
+@asynccontextmanager
+async def fronted(folder: Path, ways: dict[str, Way], **options: str) -> AsyncIterator[Fronted]:
+    """`scripted` and `running_edge` together; `options` are those of the edge's configuration."""
+    async with scripted(ways) as origin, running_edge(folder, origin.url, **options) as (edge, client):
+        yield Fronted(origin, edge, client)

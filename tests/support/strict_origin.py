@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from tests.support.raw_origin import RawConnection, RawOrigin
 
 _LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (/[\x21\x22\x24-\x7e]*|\*) HTTP/1\.1")
-_FIELD = re.compile(rb"([!#$%&'*+.^`|~0-9A-Za-z-]+): ?((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)")
+_FIELD = re.compile(
+    rb"([!#$%&'*+.^`|~0-9A-Za-z-]+): ?((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)"
+)
+"""Without the underscore, which some servers take for a hyphen."""
 _LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 _CHUNK = re.compile(rb"(0|[1-9a-f][0-9a-f]{0,14})\r\n")
 _OF_ONE_HOP = frozenset((b"upgrade", b"http2-settings", b"keep-alive", b"te", b"expect", b"proxy-connection", b"trailer"))

@@ -112,6 +112,13 @@ def test_whatever_comes_is_read_or_refused_as_the_origins_fault(data: bytes, sta
         assert answer.ended
 
 
+@pytest.mark.parametrize("case", [case for case in BROKEN if case.expect == "ok"], ids=lambda case: case.name)
+def test_an_answer_is_sound_when_it_ends_where_its_head_says(case: BrokenAnswer) -> None:
+    """RFC 9112 section 9.2, RFC 9110 section 15.3.5. Only what is closed in good order is sound and yet not reusable."""
+    answer = fed([case.raw], case.method)
+    assert answer.is_sound is (answer.reusable or case.name == "connection: close, kept open")
+
+
 def test_what_is_kept_of_a_head_is_bounded() -> None:
     settings = OriginSettings(head_bytes=1000, field_count=10)
     with pytest.raises(OriginMalformed):

@@ -42,8 +42,8 @@ JUDGED = [
     ("head is not HEAD", "head", 200, [(CL, "5")], (1, 1), Framing(LENGTH, 5, True)),
     ("204", "GET", 204, [], (1, 1), Framing(NOTHING, 0, True)),
     ("204 with length zero", "GET", 204, [(CL, "0")], (1, 1), Framing(NOTHING, 0, True)),
-    ("204 that announces a body", "GET", 204, [(CL, "5")], (1, 1), Framing(NOTHING, 0, False)),
-    ("204 with chunked", "GET", 204, [(TE, "chunked")], (1, 1), Framing(NOTHING, 0, False)),
+    ("204 that announces a body", "GET", 204, [(CL, "5")], (1, 1), Framing(NOTHING, 0, False, contradicts=True)),
+    ("204 with chunked", "GET", 204, [(TE, "chunked")], (1, 1), Framing(NOTHING, 0, False, contradicts=True)),
     ("304 with a length", "GET", 304, [(CL, "5")], (1, 1), Framing(NOTHING, 0, True)),
 ]
 

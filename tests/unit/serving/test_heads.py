@@ -197,14 +197,57 @@ def test_only_an_origin_form_line_of_the_same_method_before_the_same_fields_is_k
     assert memo_that_knows(b"GET /one HTTP/1.1" + FIELDS).kin(head) is None
 
 
-def test_a_kin_that_was_answered_twice_is_known_as_a_whole() -> None:
+INCIDENTAL = (
+    b"\r\nHost: a.test\r\nUser-Agent: x y\r\nReferer: http://a.test/\r\nCookie: a=b\r\nAccept: text/html"
+    b"\r\nSec-Fetch-Mode: navigate\r\nAccept-Language: de\r\n\r\n"
+)
+
+
+def test_incidental_fields_do_not_make_a_stranger() -> None:
+    memo = memo_that_knows(b"GET /one HTTP/1.1" + FIELDS)
+    for _ in range(3):
+        kin = memo.kin(b"GET /two HTTP/1.1" + INCIDENTAL)
+        assert kin is not None
+        assert kin[1] == "/two"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"\r\nHost: a.test\r\n\r\nReferer: swallowed\r\n",
+        b"\r\nHost: a.test\r\n\r\nReferer: swallowed\r\n\r\n",
+        b"\r\nHost: a.test\r\nReferer: a\x00b\r\n\r\n",
+        b"\r\nHost: a.test\r\nReferer: a\rb\r\n\r\n",
+        b"\r\nHost: a.test\r\nReferer: a\nb\r\n\r\n",
+        b"\r\nHost: a.test\r\nReferer : a\r\n\r\n",
+        b"\r\nHost: a.test\r\nReferer: a\r\n folded\r\n\r\n",
+        b"\r\nHost: a.test\r\nAccept-Encoding: br\r\n\r\n",
+        b"\r\nHost: a.test\r\nRange: bytes=0-1\r\n\r\n",
+        b"\r\nHost: a.test\r\nCookie: a\r\nAuthorization: b\r\n\r\n",
+        b"\r\nHost: b.test\r\n\r\n",
+        b"\r\nHost: a.test\r\nHost: a.test\r\n\r\n",
+        b"\r\nHost: b.test\r\nHost: a.test\r\n\r\n",
+        b"\r\nhost: b.test\r\nHost: a.test\r\n\r\n",
+        b"\r\nHost: a.test\r\nX-Forwarded-Host: b.test\r\n\r\n",
+        b"\r\nHost: a.test\r\nConnection: close\r\n\r\n",
+        b"\r\nHost: a.test\r\nContent-Length: 5\r\n\r\n",
+        b"\r\nHost: a.test" + b"\r\nDNT: 1" * 120 + b"\r\n\r\n",
+        b"\r\nHost: a.test\r\nCookie: " + b"a" * 5000 + b"\r\n\r\n",
+    ],
+)
+def test_fields_that_matter_and_lines_that_are_malformed_make_a_stranger(fields: bytes) -> None:
+    assert memo_that_knows(b"GET /one HTTP/1.1" + FIELDS).kin(b"GET /two HTTP/1.1" + fields) is None
+
+
+def test_a_kin_that_is_answered_often_is_known_as_a_whole() -> None:
     memo = memo_that_knows(b"GET /one HTTP/1.1" + FIELDS)
     head = b"GET /two HTTP/1.1" + FIELDS
     kin = memo.kin(head)
     assert kin is not None
     memo.offer_kin(head, *kin)
     assert memo.find(head) is None
-    memo.offer_kin(head, *kin)
+    for _ in range(16):
+        memo.offer_kin(head, *kin)
     found = memo.find(head)
     assert found is not None
     assert found.target == "/two"

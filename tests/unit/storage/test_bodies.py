@@ -181,6 +181,26 @@ async def test_failure_of_the_writer_reaches_waiting_readers_after_what_had_come
     assert temporary(tmp_path) == []
 
 
+async def test_who_waits_for_the_whole_body_is_told_that_it_failed_and_not_that_it_is_not_kept(store):
+    writer = await store.writer()
+    await writer.write(b"hello")
+    waiting = asyncio.get_running_loop().create_task(writer.grown(100))
+    await settle()
+    await writer.discard(OriginTruncated("origin closed early"))
+    for wait in (waiting, writer.grown(100), writer.grown(1)):
+        with pytest.raises(OriginTruncated):
+            await wait
+
+
+async def test_who_waits_for_the_whole_body_goes_on_when_it_is_long_or_whole_or_not_kept(store):
+    whole, long, unkept = [await store.writer() for _ in range(3)]
+    for writer in (whole, long, unkept):
+        await writer.write(b"hello")
+    await whole.finish()
+    unkept.stop_keeping(StoreError("body is larger than max_object"))
+    assert [await whole.grown(100), await long.grown(4), await unkept.grown(100)] == [False, True, True]
+
+
 async def test_reader_goes_on_from_the_file_after_rename_and_delete(store):
     data = patterned(LARGE)
     writer = await store.writer()

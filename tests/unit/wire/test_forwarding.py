@@ -57,6 +57,8 @@ def test_own_fields_for_an_untrusted_peer() -> None:
         ("X-Forwarded_Proto", "https"),
         ("X-Real-IP", "10.0.0.1"),
         ("Forwarded", "for=10.0.0.1"),
+        ("Surrogate-Capability", 'me="ESI/1.0"'),
+        ("Surrogate_Capability", 'me="ESI/1.0"'),
     )
     assert fields == {
         "accept": "*/*",
@@ -78,9 +80,11 @@ def test_trusted_peer_is_added_to_what_it_says() -> None:
         ("X_Forwarded_For", "10.9.9.9"),
         ("Forwarded", "for=10.0.0.1"),
         ("Via", "1.0 first"),
+        ("Surrogate-Capability", 'outer="ESI/1.0"'),
         trusted=True,
     )
     assert fields == {
+        "surrogate-capability": 'outer="ESI/1.0"',
         "x-forwarded-port": "443",
         "x-forwarded-for": "10.0.0.1, 10.0.0.2, 192.0.2.1",
         "x-forwarded-proto": "https",
