@@ -10,6 +10,7 @@ CPU time per request is the figure that holds still; requests per second move. C
 import argparse
 import asyncio
 import fcntl
+import itertools
 import json
 import os
 import shutil
@@ -30,11 +31,13 @@ from benchmarks.peers import ALL
 from benchmarks.peers.peer import Peer, said_by
 from benchmarks.ports import free_port
 from benchmarks.processes import Running
-from benchmarks.scenarios import Scenario, scenarios
+from benchmarks.scenarios import SEED, Scenario, scenarios
 
 SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 32
 CROWD = 100
+_seeds = itertools.count(1)
+
 SCRIPTS = Path(__file__).parent / "wrk"
 RESULTS = Path(__file__).parent / "results"
 
@@ -86,6 +89,7 @@ def provide(options: Options) -> None:
 
 def run_wrk(scenario: Scenario, port: int, seconds: float) -> dict[str, Any]:
     """One run of wrk; what its script reported."""
+    arguments = [str(next(_seeds)) if argument == SEED else argument for argument in scenario.arguments]
     command = [
         "taskset",
         "-c",
@@ -97,7 +101,7 @@ def run_wrk(scenario: Scenario, port: int, seconds: float) -> dict[str, Any]:
         "--timeout",
         "10s",
     ]
-    command += ["--latency", "-s", str(SCRIPTS / scenario.script), f"http://127.0.0.1:{port}", "--", *scenario.arguments]
+    command += ["--latency", "-s", str(SCRIPTS / scenario.script), f"http://127.0.0.1:{port}", "--", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     line = next((line for line in done.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:

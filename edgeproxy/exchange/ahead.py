@@ -1,7 +1,7 @@
 """Takes the first part of an origin's body before anything of it is sent, so that a broken one can still be replaced.
 
-Owns: what was taken, and the read that may be under way when the time to look is over; nothing is lost by it. Must not decide what
-stands in.
+Owns: what was taken, and the read that may be under way when the time to look is over; nothing is lost by it. Must not decide
+what stands in.
 """
 
 import asyncio

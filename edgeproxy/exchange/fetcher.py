@@ -284,7 +284,7 @@ class Fetcher:
         writer = incoming.writer
         await writer.write(data)
         if writer.length > limit:
-            writer.stop_keeping(StoreError("body is larger than max_object", bytes=writer.length))
+            writer.stop_keeping(EdgeError("body is larger than max_object", bytes=writer.length))
         if small is None or writer.length > question.site.memory_object:
             return None
         small.append(data)

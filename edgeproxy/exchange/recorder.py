@@ -21,7 +21,7 @@ from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.digests import sha256
-from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, StoreDraft
+from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, PurgeNames, StoreDraft
 from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.verify import Verified
 from edgeproxy.sequencer.sequencer import Sequencer
@@ -179,36 +179,53 @@ class Recorder:
             resident.add_form(heads.coded_form(resident.stored, coding, data, sha256(data)))
         self._cache.tier.put(resident.tier_key, resident, resident.size)
 
-    def invalidate(self, site: Site, url: str, key: str, trace: str) -> None:
+    def invalidate(self, site: Site, url: str, key: str, trace: str, *, under_way: bool) -> None:
         """An unsafe request succeeded (RFC 9111 section 4.4): nothing stored for `url` is sent again without validation.
 
-        In force at once; the block follows. Writes none when nothing is stored for the URL.
+        In force at once; the block follows. Writes none when nothing is stored for the URL, nor (`under_way`) being fetched.
         """
         slot = self._cache.index.slot(key)
-        if slot is None:
+        if slot is None and not under_way:
             return
-        for entry in slot.entries:
+        for entry in slot.entries if slot else ():
             entry.held = Mark.MUST_VALIDATE
             resident = entry.pending or self._cache.tier.get(entry.tier_key)
             if resident is not None:
                 resident.fresh_until = Instant(0)
-        draft = PurgeDraft(site.name, "url", url, "invalidate", self._clock.now(), trace)
-        spawn(self._append_rule(draft), name=f"invalidate {url}")
+        self._enact_behind(PurgeDraft(site.name, "url", url, "invalidate", self._clock.now(), trace))
 
     def invalidate_group(self, site: Site, group: str, trace: str) -> None:
         """RFC 9875 section 3: everything of this origin in `group` needs validation."""
-        draft = PurgeDraft(site.name, "group", group, "invalidate", self._clock.now(), trace)
-        spawn(self._append_rule(draft), name=f"invalidate group {group}")
+        self._enact_behind(PurgeDraft(site.name, "group", group, "invalidate", self._clock.now(), trace))
 
-    async def _append_rule(self, draft: PurgeDraft) -> None:
+    def _enact(self, draft: PurgeDraft) -> "asyncio.Future[Block]":
+        """Append a rule. It is in force from here on, so that what was asked for before is not admitted behind it; should its
+        block fail, it holds until the restart. Raises StoreError when it is not even taken."""
+        height = self._sequencer.next_height
+        block = self._sequencer.append(draft)
+        self._cache.rules.add(height, PurgeNames(draft.site, draft.kind, draft.value, draft.mode))
+        return block
+
+    def _enact_behind(self, draft: PurgeDraft) -> None:
+        """Append a rule that nobody waits for."""
+
+        async def recorded() -> None:
+            try:
+                await block
+            except EdgeError as error:
+                log.error("rule could not be recorded, it holds until restart only: %s", error)
+
         try:
-            await self._sequencer.append(draft)
+            block = self._enact(draft)
         except EdgeError as error:
+            self._cache.rules.add(self._sequencer.next_height, PurgeNames(draft.site, draft.kind, draft.value, draft.mode))
             log.error("rule could not be recorded, it holds until restart only: %s", error)
+            return
+        spawn(recorded(), name="rule")
 
     async def purge(self, draft: PurgeDraft) -> Block:
         """Write a purge rule and wait until it is durable and in force; raises StoreError."""
-        return await self._sequencer.append(draft)
+        return await self._enact(draft)
 
     def body_uses(self, digest: Digest) -> bool:
         """Whether some version still names this body."""

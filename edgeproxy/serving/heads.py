@@ -173,8 +173,8 @@ class HeadMemo:
         return request
 
     def kin(self, head: bytes) -> tuple[Request, str] | None:
-        """A request that is the same in all that matters but its target, and the target, when these bytes are one whole plain head
-        whose like is known."""
+        """A request that is the same in all that matters but its target, and the target, when these bytes are one whole plain
+        head whose like is known."""
         if len(head) > MEMO_HEAD_BYTES:
             return None
         match = self._plain.fullmatch(head)

@@ -129,6 +129,7 @@ class BodyWriter:
             raise copy(self._failure)
         self._complete = True
         self._wake()
+        self._close_file_if_useless()
         if self._ref is None:
             self._ref = await (self._finish_small() if self._hasher is None else self._finish_large(self._hasher))
         return self._ref
@@ -148,6 +149,7 @@ class BodyWriter:
         if self._not_kept is None and self._ref is None:
             self._not_kept = copy(reason)
             self._drop_file()
+            self._close_file_if_useless()
         self._wake()
 
     async def _finish_small(self) -> BodyRef:
@@ -215,6 +217,7 @@ class BodyWriter:
                 self._not_kept = write_failure(failed, self._path)
         if self._not_kept is not None:
             self._drop_file()
+            self._close_file_if_useless()
         self._flush_if_due()
         self._wake()
 
@@ -222,6 +225,13 @@ class BodyWriter:
         """Remove the temporary file's name; its bytes stay readable for those who hold it."""
         if self._file is not None:
             remove(self._file.path)
+
+    def _close_file_if_useless(self) -> None:
+        """A body that is not kept needs its file as long as its readers do. Closed at once, whoever still holds this writer: on a
+        full disk its space is what the next body waits for."""
+        is_over = self._complete or self._failure is not None
+        if is_over and self._not_kept is not None and self._block is None and not self._readers:
+            self._file = None
 
     async def grown(self, length: int) -> bool:
         """Wait until all bytes are here (False), or more than `length`, or the body is not kept (True). Raises the writer's
@@ -244,9 +254,9 @@ class BodyWriter:
             await self._moved()
         if position >= self._base:
             return self._cut(self._tail, position - self._base, limit)
-        if position < self._flushed:
-            file, count = self._file, min(limit, self._flushed - position)
-            assert file is not None
+        file = self._file
+        if position < self._flushed and file is not None:
+            count = min(limit, self._flushed - position)
             cached = file.cached(position, count)
             if cached is None:
                 cached = await self._loop.run_in_executor(self._pool, file.read, position, count)
@@ -270,6 +280,7 @@ class BodyWriter:
     def reader_moved(self) -> None:
         """A reader got further or went away; a writer that keeps nothing may be waiting for that."""
         if self._not_kept is not None:
+            self._close_file_if_useless()
             self._wake()
 
     def _forget_read(self) -> None:

@@ -118,6 +118,8 @@ class LedgerDb:
 
     def _connect(self) -> None:
         self._finish_rebuild()
+        if self.path.exists() and not self.path.is_file():
+            raise StartError("ledger database is not a file", path=self.path)
         if log_is_damaged(self.path):
             # Before SQLite sees it: it would drop the committed transactions behind the damage without a word.
             raise Corrupt("write-ahead log of the ledger is damaged")

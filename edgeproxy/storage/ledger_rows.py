@@ -68,7 +68,8 @@ def failure(error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
         return Corrupt("ledger database is damaged", why="its schema cannot be read")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     text = str(error)
-    if code & 0xFF == sqlite3.SQLITE_FULL:
+    # The second: no room for the index of the log, which is made when the database is opened.
+    if code & 0xFF == sqlite3.SQLITE_FULL or code == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StoreFull("no space left for the ledger", why=text)
     if code & 0xFF in _DAMAGED or code in _DAMAGED_READS:
         return Corrupt("ledger database is damaged", why=text)

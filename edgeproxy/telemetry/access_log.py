@@ -17,8 +17,8 @@ from edgeproxy.clock import Clock, Instant
 from edgeproxy.telemetry.log_writer import LogWriter
 
 TICK_SECONDS: Final = 0.2
-HAND_OVER_LINES: Final = 256
-"""About 64 KiB of lines: what the loop holds before the writing thread gets it, when that comes before the tick."""
+HAND_OVER_LINES: Final = 2048
+"""About half a mebibyte of lines: what the loop holds before the writing thread gets it, when that comes before the tick."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,9 @@ PAGE = b"<!doctype html><title>a page</title>"
 ETAG = b'"page"'
 MODIFIED = b"Mon, 01 Jan 2024 00:00:00 GMT"
 METHODS = b"GET, HEAD, POST, OPTIONS"
-IMF_FIXDATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT")
+IMF_FIXDATE = re.compile(
+    r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d (Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) \d{4} \d\d:\d\d:\d\d GMT"
+)
 
 
 def respond(request: Recorded, freshness: bytes) -> bytes:

@@ -39,9 +39,11 @@ def test_no_test_of_the_suite_does_worse_than_on_record(tmp_path: Path, capsys: 
     RAW.parent.mkdir(exist_ok=True)
     RAW.write_text(json.dumps(results, indent=1) + "\n")
     version = json.loads((PACKAGE / "package.json").read_text())["version"]
-    found = compare(Record.read(RECORD), version, asked_tests(HERE), results)
+    asked = asked_tests(HERE)
+    found = compare(Record.read(RECORD), version, asked, results)
     if os.environ.get("UPDATE") == "1":
         found.better.write(RECORD)
+        found = compare(found.better, version, asked, results)
     with capsys.disabled():
         print(f"\n{found.summary}")
     assert not found.faults, "\n".join(found.faults)

@@ -1,4 +1,5 @@
-"""Many clients, one fetch; and when the answer is not for all, nobody waits for anybody. Seen by who stands at a gate in the origin."""
+"""Many clients, one fetch; and when the answer is not for all, nobody waits for anybody: seen by who stands at a gate in the
+origin."""
 
 import asyncio
 from collections import Counter
@@ -104,6 +105,7 @@ async def test_an_answer_for_one_frees_all_others_at_once_and_side_by_side(tmp_p
     async with fronted(tmp_path, {"/page": in_turn(leader, others)}) as it, asyncio.timeout(PATIENCE):
         asked = together(it, "/page", CLIENTS)
         await waiting(it, CLIENTS)
+        await it.origin.was_asked("/page", 1)
         assert (leader.arrived, others.arrived) == (1, 0)
         leader.open()
         # All of them stand at the second gate together: none waits for the answer of another.

@@ -7,8 +7,8 @@ from tests.support.raw_origin import RawConnection, RawOrigin, answer
 
 
 class BrokenOrigin(RawOrigin):
-    """`/broken` gets the case, or `good` while that is set; another path gets a body of "path connection-number". Set `taken` once
-    the broken answer was read, to get `late` sent."""
+    """`/broken` gets the case, or `good` while that is set; another path gets a body of "path connection-number". Set `taken`
+    once the broken answer was read, to get `late` sent."""
 
     def __init__(self, case: BrokenAnswer, *, port: int = 0) -> None:
         super().__init__(self._play, port=port)

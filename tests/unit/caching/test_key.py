@@ -46,7 +46,9 @@ def test_ignored_parameters(query: str, expected: str) -> None:
     assert primary_key(f"http://example.org/a{query}", rules) == f"http://example.org/a{expected}"
 
 
-URLS = st.builds("http://h{}".format, st.text(alphabet="/?#%aA:&=.2f", max_size=20).filter(lambda text: not text[:1].isalnum()))
+# Two colons in a row are no port: such a Host is refused before there is a key.
+TAILS = st.text(alphabet="/?#%aA:&=.2f", max_size=20).filter(lambda text: not text[:1].isalnum() and "::" not in text)
+URLS = st.builds("http://h{}".format, TAILS)
 
 
 @given(URLS)

@@ -18,7 +18,8 @@ class Body:
     def __init__(self, *steps: bytes | OriginError | asyncio.Event) -> None:
         self.steps = list(steps)
         self.closed = 0
-        self.cancelled = False
+        self.waiting = asyncio.Event()
+        self.cancelled = asyncio.Event()
 
     async def read(self) -> bytes:
         while self.steps:
@@ -27,10 +28,11 @@ class Body:
                 raise step
             if isinstance(step, bytes):
                 return step
+            self.waiting.set()
             try:
                 await step.wait()
             except asyncio.CancelledError:
-                self.cancelled = True
+                self.cancelled.set()
                 raise
         return b""
 
@@ -97,17 +99,14 @@ async def test_closing_ends_the_read_that_is_under_way() -> None:
     ahead = ahead_of(body)
     await ahead.look(100, 0.01)
     await ahead.close()
-    async with asyncio.timeout(PATIENCE):
-        while not body.cancelled:
-            await asyncio.sleep(0)
+    await asyncio.wait_for(body.cancelled.wait(), PATIENCE)
     assert body.closed == 1
 
 
 async def test_who_is_cancelled_while_looking_leaves_nothing_open() -> None:
     body = Body(b"one", asyncio.Event())
     looking = asyncio.get_running_loop().create_task(ahead_of(body).look(100, PATIENCE))
-    while body.steps:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(body.waiting.wait(), PATIENCE)
     looking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await looking

@@ -92,8 +92,8 @@ def test_the_body_of_a_block_is_that_of_its_draft() -> None:
     assert isinstance(_sealed("evict").entry, Evict)
 
 
-def _changed(op: str, **values: Any) -> bytes:
-    return json.dumps({**json.loads(_sealed(op).raw), **values}, separators=(",", ":"), ensure_ascii=False).encode()
+def _changed(base: str, /, **values: Any) -> bytes:
+    return json.dumps({**json.loads(_sealed(base).raw), **values}, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 RAW = _sealed("store").raw

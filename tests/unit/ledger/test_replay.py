@@ -1,0 +1,232 @@
+"""Judging stored rows: what is damaged is outvoted and named, the rest is used, and the chain goes on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from edgeproxy.caching.model import Digest, Mark
+from edgeproxy.clock import Instant
+from edgeproxy.errors import Corrupt
+from edgeproxy.ledger.block import Place, seal, seal_genesis
+from edgeproxy.ledger.digests import ZERO
+from edgeproxy.ledger.drafts import Draft, PurgeDraft, StoreDraft, encode_names, names_of
+from edgeproxy.ledger.merkle import MerkleFrontier
+from edgeproxy.ledger.replay import Account, FaultKind, RawRow, Replay, TreeHead, decode_tree_head, encode_tree_head
+from tests.support.ledgers import NOW, SITE, store_draft
+
+SALT = bytes(range(32))
+PURGED = f"http://{SITE}/page/1"
+DRAFTS: list[Draft] = [
+    store_draft(1),
+    store_draft(2),
+    PurgeDraft(SITE, "url", PURGED, "hard", NOW),
+    store_draft(4),
+    store_draft(5),
+    store_draft(6),
+]
+
+
+def _ledger(drafts: list[Draft] = DRAFTS) -> tuple[list[RawRow], TreeHead]:
+    block = seal_genesis(NOW, "n", SALT)
+    frontier, rows, time = MerkleFrontier(), [RawRow(0, block.raw, block.leaf, None, None)], NOW
+    frontier.append(block.leaf)
+    for draft in drafts:
+        time = Instant(max(time, draft.time))
+        block = seal(Place(len(rows), block.leaf, time, "n"), draft, SALT)  # type: ignore[arg-type]
+        frontier.append(block.leaf)
+        names = names_of(draft)
+        columns = encode_names(names) if names else None
+        rows.append(RawRow(block.height, block.raw, block.leaf, draft.head if isinstance(draft, StoreDraft) else None, columns))
+    return rows, TreeHead(frontier.size, frontier.root(), time, block.leaf, frontier.peaks)
+
+
+ROWS, HEAD = _ledger()
+LAST = len(ROWS) - 1
+
+
+def _account(rows: list[RawRow], head: TreeHead | None = HEAD, genesis: bytes | None = ROWS[0].raw) -> Account:
+    replay = Replay(head, genesis)
+    replay.feed(rows)
+    return replay.finish()
+
+
+def _heights(account: Account) -> set[int]:
+    return {version.height for url in account.fold.by_url for version in account.fold.history(url)}
+
+
+def _kinds(account: Account) -> list[tuple[str, int | None]]:
+    return [(fault.kind.value, fault.height) for fault in account.faults]
+
+
+def _with(index: int, **changes: object) -> list[RawRow]:
+    return [replace(row, **changes) if row.height == index else row for row in ROWS]  # type: ignore[arg-type]
+
+
+def test_a_whole_ledger_has_no_faults() -> None:
+    account = _account(ROWS)
+    assert account.faults == ()
+    assert account.head == HEAD
+    assert account.good == len(ROWS)
+    assert _heights(account) == {1, 2, 4, 5, 6}
+    assert account.fold.genesis_salt == SALT
+    assert account.fold.height == LAST
+
+
+def test_an_empty_ledger_is_whole() -> None:
+    account = _account([], None, None)
+    assert (account.faults, account.head.size) == ((), 0)
+
+
+def test_a_tree_head_comes_back_and_must_agree_with_itself() -> None:
+    assert decode_tree_head(encode_tree_head(HEAD)) == HEAD
+    for wrong in (replace_head(root=ZERO), replace_head(size=6), replace_head(peaks=HEAD.peaks[:-1])):
+        with pytest.raises(Corrupt):
+            decode_tree_head(encode_tree_head(wrong))
+    with pytest.raises(Corrupt):
+        decode_tree_head(b"{}")
+
+
+def replace_head(**changes: object) -> TreeHead:
+    values = {"size": HEAD.size, "root": HEAD.root, "time": HEAD.time, "last": HEAD.last, "peaks": HEAD.peaks}
+    return TreeHead(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def _damaged(data: bytes) -> bytes:
+    return data[:20] + bytes((data[20] ^ 1,)) + data[21:]
+
+
+@pytest.mark.parametrize("index", [1, 4, 5, LAST])
+def test_damaged_bytes_cost_that_block_and_nothing_else(index: int) -> None:
+    for raw in (_damaged(ROWS[index].raw), ROWS[index].raw.replace(b'"status":200', b'"status":201'), b"", ROWS[index - 1].raw):
+        account = _account(_with(index, raw=raw))
+        assert _kinds(account) == [("block", index)]
+        assert _heights(account) == {1, 2, 4, 5, 6} - {index}
+        assert account.head == HEAD, "the chain goes on over the leaf hash"
+
+
+@pytest.mark.parametrize("index", [0, 1, 4, LAST])
+@pytest.mark.parametrize("leaf", [b"\1" * 32, b"", b"\1" * 31])
+def test_a_damaged_leaf_hash_is_outvoted(index: int, leaf: bytes) -> None:
+    account = _account(_with(index, leaf=leaf))
+    assert _kinds(account) == [("leaf", index)]
+    assert _heights(account) == {1, 2, 4, 5, 6}
+    assert account.head == HEAD
+
+
+@pytest.mark.parametrize("index", [1, LAST])
+def test_a_damaged_head_or_name_costs_that_version(index: int) -> None:
+    head, names = ROWS[index].head, ROWS[index].names
+    assert head is not None
+    assert names is not None
+    for changes, kind in (
+        ({"head": _damaged(head)}, "head"),
+        ({"head": None}, "head"),
+        ({"names": (b"x", *names[1:])}, "names"),
+        ({"names": (names[0], b"http://other/", names[2])}, "names"),
+        ({"names": (names[0], names[1], b'[["a","b"]]')}, "names"),
+        ({"names": None}, "names"),
+        ({"names": ROWS[3].names}, "names"),
+    ):
+        account = _account(_with(index, **changes))
+        assert _kinds(account) == [(kind, index)]
+        assert _heights(account) == {1, 2, 4, 5, 6} - {index}
+
+
+@pytest.mark.parametrize("changes", [{"raw": b""}, {"raw": _damaged(ROWS[3].raw)}, {"names": None}, {"leaf": b""}])
+def test_a_damaged_purge_is_obeyed_all_the_same(changes: dict[str, object]) -> None:
+    fold = _account(_with(3, **changes)).fold
+    assert fold.rules.mark(fold.history(PURGED)[0].height, site=SITE, url=PURGED) is Mark.GONE
+    assert fold.rules.mark(fold.history(PURGED)[0].height, site=SITE, url=f"http://{SITE}/page/2") is Mark.NONE
+
+
+def test_the_salt_survives_damage_to_block_0() -> None:
+    account = _account(_with(0, raw=b""))
+    assert _kinds(account) == [("block", 0)]
+    assert account.fold.genesis_salt == SALT
+    assert _heights(account) == {1, 2, 4, 5, 6}
+
+
+def test_without_any_copy_of_the_salt_no_name_is_believed() -> None:
+    account = _account(_with(0, raw=b""), genesis=None)
+    assert _heights(account) == set()
+    assert not any(account.fold.genesis_salt)
+
+
+def test_another_genesis_block_is_not_believed() -> None:
+    other = seal_genesis(NOW, "other", bytes(31) + b"\1").raw
+    assert not _heights(_account(_with(0, raw=b""), genesis=other))
+
+
+@pytest.mark.parametrize("gone", [{2}, {2, 3}, {5, 6}, {0}, {1, 2, 3, 4, 5, 6}])
+def test_missing_rows_are_named_and_the_head_says_how_to_go_on(gone: set[int]) -> None:
+    account = _account([row for row in ROWS if row.height not in gone])
+    assert {height for kind, height in _kinds(account) if kind == "missing"} == gone == set(account.missing)
+    assert _heights(account) == {1, 2, 4, 5, 6} - gone
+    assert account.head == HEAD
+
+
+@pytest.mark.parametrize("gone", [{2}, set()])
+def test_without_a_tree_head_the_blocks_say_how_to_go_on(gone: set[int]) -> None:
+    account = _account([row for row in ROWS if row.height not in gone], head=None)
+    assert ("root", None) in _kinds(account)
+    assert account.head == HEAD
+
+
+def test_when_nothing_says_how_to_go_on_that_is_said() -> None:
+    with pytest.raises(Corrupt, match="how the chain goes on"):
+        _account([row for row in ROWS if row.height not in {2, 3}], head=None)
+
+
+def test_a_block_that_does_not_follow_is_not_used() -> None:
+    place = Place(4, Digest(b"\7" * 32), NOW, "n")  # type: ignore[arg-type]
+    block = seal(place, store_draft(4), SALT)
+    account = _account(_with(4, raw=block.raw, leaf=block.leaf))
+    assert ("chain", 4) in _kinds(account)
+    assert 4 not in _heights(account)
+
+
+def test_a_changed_end_of_the_chain_is_a_fault_and_not_built_upon() -> None:
+    place = Place(LAST, Digest(ROWS[LAST - 1].leaf), NOW, "n")  # type: ignore[arg-type]
+    block = seal(place, store_draft(77), SALT)
+    names = names_of(store_draft(77))
+    assert names is not None
+    account = _account(_with(LAST, raw=block.raw, leaf=block.leaf, head=store_draft(77).head, names=encode_names(names)))
+    assert ("root", None) in _kinds(account)
+    assert account.head == HEAD, "a new block goes on from what was committed, so that the change stays visible"
+
+
+def test_rows_out_of_order_or_twice_are_faults() -> None:
+    account = _account([*ROWS[:3], ROWS[1], *ROWS[3:]])
+    assert ("database", 1) in _kinds(account)
+    assert _heights(account) == {1, 2, 4, 5, 6}
+
+
+def test_a_height_that_the_block_does_not_say_is_a_fault() -> None:
+    account = _account([row if row.height != 5 else replace(ROWS[4], height=5) for row in ROWS])
+    assert ("block", 5) in _kinds(account)
+
+
+def test_a_block_older_than_the_one_before_is_a_fault() -> None:
+    first = seal_genesis(NOW, "n", SALT)
+    older = seal(Place(1, first.leaf, Instant(NOW - 1), "n"), store_draft(1), SALT)  # type: ignore[arg-type]
+    row = replace(ROWS[1], raw=older.raw, leaf=older.leaf)
+    assert ("time", 1) in _kinds(_account([ROWS[0], row], None))
+
+
+def _every_single_damage() -> list[Callable[[RawRow], RawRow]]:
+    return [
+        lambda row: replace(row, raw=_damaged(row.raw)),
+        lambda row: replace(row, leaf=_damaged(row.leaf)),
+        lambda row: replace(row, head=None),
+        lambda row: replace(row, names=None),
+    ]
+
+
+@pytest.mark.parametrize("index", range(len(ROWS)))
+def test_one_damaged_place_never_costs_more_than_one_version(index: int) -> None:
+    for damage in _every_single_damage():
+        account = _account([damage(row) if row.height == index else row for row in ROWS])
+        assert len(_heights(account)) >= 4
+        assert account.head == HEAD
+        assert {kind for kind, _ in _kinds(account)} <= {FaultKind.BLOCK, FaultKind.LEAF, FaultKind.HEAD, FaultKind.NAMES}
