@@ -36,6 +36,9 @@ def table(measured: dict[str, Any]) -> str:
     for row in measured["rows"]:
         if row.get("empty_samples") and "not_measured" not in row:
             lines += ["", f"{row['server']}, {row['title']}: {row['empty_samples']} sample(s) without any answer, repeated."]
+        if row.get("from_cache") and row.get("origin_requests"):
+            asked = f"{row['origin_requests']} requests went to the origin although everything had been fetched before"
+            lines += ["", f"{row['server']}, {row['title']}: {asked}; these figures are not of hits alone."]
     crowd = [row for row in measured["rows"] if row["scenario"] == "crowd"]
     if crowd:
         lines += ["", f"| {crowd[0]['title']} | asked of the origin | all answered after | wrong |", "|---|---:|---:|---:|"]

@@ -190,6 +190,7 @@ class Edge:
             (admin.host, admin.port),
             node=config.edge.node,
             hosts=frozenset(config.listen.admin_hosts),
+            metrics=config.telemetry.metrics,
         )
         host, port = await server.start()
         closing.push_async_callback(server.stop)
@@ -225,6 +226,7 @@ class Edge:
             body_timeout=site.origin.body_timeout,
             keepalive_timeout=site.origin.keepalive,
             connections=site.origin.max_connections,
+            retries=site.origin.retries,
         )
         # A reload that leaves the origins as they were keeps their connections. A client that is no longer used keeps those that
         # are: a download or an event stream may go on for hours; idle ones close by themselves.

@@ -4,6 +4,7 @@ Owns: the JSON answers behind `/api/v1`, and the translation of an operator's or
 """
 
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -11,8 +12,10 @@ from edgeproxy import __version__
 from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder
 from edgeproxy.admin.views import block_view, head_view, history_view
 from edgeproxy.caching import freshness
+from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Height, Mark, Reason
 from edgeproxy.caching.plan import plan
+from edgeproxy.caching.tags import tags as tags_of
 from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
@@ -20,7 +23,7 @@ from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, decode_names
 from edgeproxy.ledger.rules import Rules
 from edgeproxy.wire.fields import Fields
-from edgeproxy.wire.http1 import Limits, parse_request_head
+from edgeproxy.wire.http1 import Limits, decode_stored_head, parse_request_head
 
 if TYPE_CHECKING:
     from edgeproxy.app import Edge
@@ -128,7 +131,9 @@ class Backend:
 
     async def purge(self, order: PurgeOrder) -> Json:
         drafts = list(self._purge_drafts(order))
-        matched = sum(self._matched(draft) for draft in drafts)
+        matched = 0
+        for draft in drafts:
+            matched += await self._matched(draft)
         if order.dry_run:
             return {"heights": [], "matched": matched, "dry_run": True}
         blocks = [await self._edge.recorder.purge(draft) for draft in drafts]
@@ -143,26 +148,41 @@ class Backend:
                 case PurgeKind.SITE:
                     site = self._site_of(f"http://{value}/")
                     chosen.append((site, "site", site.name))
-                case PurgeKind.URL | PurgeKind.PREFIX if not value.startswith("/"):
-                    chosen.append((self._site_of(value), order.kind.value, value))
+                case PurgeKind.URL:
+                    site = self._site_of(value)
+                    chosen.append((site, "url", primary_key(value, site.keys)))
+                case PurgeKind.PREFIX if not value.startswith("/"):
+                    chosen.append((self._site_of(value), "prefix", primary_key(value)))
                 case _:  # tags and prefixes of paths
                     named = (self._site_of(f"http://{order.site}/"),) if order.site else sites.sites
                     chosen.extend((site, order.kind.value, value) for site in named)
         return [PurgeDraft(site.name, kind, value, "hard" if mode == "hard" else "soft", now) for site, kind, value in chosen]
 
-    def _matched(self, draft: PurgeDraft) -> int:
+    async def _matched(self, draft: PurgeDraft) -> int:
         """Stored responses that the rule covers; walks the index, since a person waits for the number and nothing else does."""
         edge = self._edge
+        site = next((each for each in edge.handler.sites.sites if each.name == draft.site), None)
         probe = Rules(edge.cache.genesis_salt)
         probe.add(Height(edge.sequencer.head().size), PurgeNames(draft.site, draft.kind, draft.value, draft.mode))
         count = 0
-        for entry in edge.cache.index.entries():
-            resident = entry.pending or edge.tier.get(entry.tier_key)
-            url = resident.stored.url if resident else entry.versions[-1].url if entry.versions else ""
-            tags = resident.tags if resident else frozenset[str]()
-            if entry.site == draft.site and probe.mark(None, site=entry.site, url=url, tags=tags) is not Mark.NONE:
+        for entry in [each for each in edge.cache.index.entries() if each.site == draft.site]:
+            tags = await self._tags(site, entry) if site and draft.kind == "tag" else ()
+            if probe.mark(None, site=entry.site, url=entry.key, tags=tags) is not Mark.NONE:
                 count += 1
         return count
+
+    async def _tags(self, site: Site, entry: Entry) -> Iterable[str]:
+        """The tags of an entry, out of its stored head when it is not in memory. Raises StoreError."""
+        resident = entry.pending or self._edge.tier.get(entry.tier_key)
+        if resident is not None:
+            return resident.tags
+        if not entry.versions:
+            return ()
+        row = await self._edge.db.load(entry.versions[-1].height)
+        try:
+            return tags_of(decode_stored_head(row.head).fields, site.policy)
+        except ValueError:
+            return ()  # damaged: it will not be served either
 
     async def reload(self) -> list[str]:
         return await self._edge.reload()

@@ -49,12 +49,14 @@ class AdminServer:
         *,
         node: str = "edgeproxy",
         hosts: frozenset[str] = frozenset(),
+        metrics: bool = True,
     ) -> None:
         self._backend = backend
         self._token = token.encode()
         self._address = address
         self._node = node
         self._hosts = hosts
+        self._shows_metrics = metrics
         self._runner: web.AppRunner | None = None
 
     def __repr__(self) -> str:
@@ -86,7 +88,8 @@ class AdminServer:
         app.router.add_get("/", self._page)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
+        if self._shows_metrics:
+            app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/api/v1/openapi.json", self._openapi)
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/api/v1/explain", self._explain)

@@ -27,7 +27,6 @@ class Reason(StrEnum):
     FRESH = "fresh"
     PENDING = "pending-block"
     VALIDATED = "validated"
-    COALESCED = "coalesced"
     CLIENT_MAX_STALE = "client-max-stale"
     STALE_WHILE_REVALIDATE = "stale-while-revalidate"
     STALE_IF_ERROR = "stale-if-error"
@@ -65,10 +64,8 @@ class Reason(StrEnum):
     PARTIAL = "partial-content"
     VARY_STAR = "vary-star"
     TOO_LARGE = "too-large"
-    TRUNCATED = "truncated"
     SERVER_ERROR = "server-error"
     ALREADY_STALE = "already-stale"
-    CONTENT_RANGE = "content-range"
     UNDELIMITED = "delimited-by-close"
     EVENT_STREAM = "event-stream"
 

@@ -4,6 +4,7 @@ Owns: the values of both fields. Must not decide anything.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from edgeproxy.caching.model import Reason
 from edgeproxy.wire import structured
@@ -15,7 +16,6 @@ EDGE = Token("edgeproxy")
 _FORWARD = {
     Reason.MISS: "uri-miss",
     Reason.VARY_MISS: "vary-miss",
-    Reason.COALESCED: "uri-miss",
     Reason.CORRUPT: "miss",
     Reason.STALE: "stale",
     Reason.PURGED: "stale",
@@ -43,6 +43,7 @@ def cache_status_hit(reason: Reason, ttl: int, *, collapsed: bool = False) -> st
     return f"edgeproxy;hit;ttl={ttl}{';collapsed' if collapsed else ''};detail={reason}"
 
 
+@lru_cache(maxsize=1024)
 def cache_status_forward(
     reason: Reason,
     *,

@@ -188,7 +188,7 @@ class Answerer:
     def _refresh_behind(self, exchange: Exchange, found: Found) -> None:
         """Ask the origin while the client already has its answer; in a trace of its own, linked to this one."""
         key = found.key
-        if self._fetcher.flights.join(key) is not None or found.resident is None:
+        if self._fetcher.join(exchange.site, key, key) is not None or found.resident is None:
             return
         conditions = validation.conditions(found.resident.stored)
         span = self._tracing.background_span(names.REVALIDATE, exchange.span, exchange.site.name)
@@ -259,7 +259,7 @@ class Answerer:
         if "authorization" in request.fields:
             return self._start(exchange, self._question(exchange, found, conditions), None), True
         key = self._flight_key(found, exchange)
-        flight = self._fetcher.flights.join(key)
+        flight = self._fetcher.join(exchange.site, found.key, key)
         if flight is not None:
             return flight, False
         return self._start(exchange, self._question(exchange, found, conditions), key), True
@@ -452,8 +452,8 @@ class Answerer:
         site, head = exchange.site, ResponseHead(response.status, response.fields)
         for url in invalidation.invalidated_urls(exchange.request, head):
             key = primary_key(url, site.keys)
-            self._fetcher.flights.detach(key)
-            self._recorder.invalidate(site, url, key, exchange.span.trace_id)
+            under_way = self._fetcher.flights.under_way(key)
+            self._recorder.invalidate(site, key, exchange.span.trace_id, under_way=under_way)
         for group in invalidation.invalidated_groups(exchange.request, head):
             self._recorder.invalidate_group(site, group, exchange.span.trace_id)
 
@@ -492,6 +492,8 @@ class Answerer:
             if isinstance(exchange.reason, Reason):
                 exchange.detail = exchange.reason
             fields = fields.plus(("Cache-Status", exchange.cache_status()))
+        elif exchange.reason is Reason.ONLY_IF_CACHED:
+            fields = fields.plus(("Cache-Status", status.cache_status_refused(exchange.reason)))
         await self._delivery.head(exchange, code, fields, len(page.body))
         with contextlib.suppress(ClientGone):
             if exchange.request.method != "HEAD":

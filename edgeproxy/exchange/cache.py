@@ -104,9 +104,8 @@ class Cache:
     def judge(self, site: Site, entry: Entry, resident: Resident) -> Mark:
         """What the rules say of a resident now, and when it stops being fresh; kept until the rules change."""
         if resident.generation != self.rules.generation:
-            stored = resident.stored
             resident.mark = self.rules.mark(
-                Height(resident.floor - 1), site=site.name, url=stored.url, tags=resident.tags, groups=resident.groups
+                Height(resident.floor - 1), site=site.name, url=entry.key, tags=resident.tags, groups=resident.groups
             )
             resident.generation = self.rules.generation
         mark = resident.mark if resident.mark.value >= entry.held.value else entry.held

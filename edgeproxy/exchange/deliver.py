@@ -182,8 +182,8 @@ class Delivery:
         return ", ".join(members)
 
     async def incoming(self, exchange: Exchange, incoming: Incoming, reader: BodyReader) -> None:
-        """Answer from a body that is still arriving, as fast as it comes or the client reads; `reader` is at its start, and closed
-        here.
+        """Answer from a body that is still arriving, as fast as it comes or the client reads. `reader` is at its start; it is
+        closed here.
 
         Raises OriginTruncated and its like when the origin breaks off; the head has been sent by then, and the caller aborts.
         """

@@ -7,10 +7,11 @@ is recorded before the last byte has arrived as its framing promised.
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from edgeproxy.caching import storable, validation, vary
-from edgeproxy.caching.model import Failure, Mark, Reason, Selecting, ServeStale
+from edgeproxy.caching.model import Failure, Height, Mark, Reason, Selecting, ServeStale
 from edgeproxy.caching.plan import after_failure
 from edgeproxy.clock import Clock
 from edgeproxy.errors import EdgeError, OriginError, OriginFailing, OriginMalformed, StoreError
@@ -79,7 +80,24 @@ class Fetcher:
         async def run(flight: Flight) -> None:
             await self._ask(flight, question)
 
-        return self.flights.start(flight_key, run)
+        return self._start(flight_key, run, question)
+
+    def join(self, site: Site, key: str, flight_key: str) -> Flight | None:
+        """The flight that asks the same; none when a rule for the primary `key` came after it: who asks after a purge is not given what was
+        asked for before. (What tags an answer will have is not known yet; those rules keep it out of the store.)"""
+        flight, rules = self.flights.find(flight_key), self._cache.rules
+        if flight is None:
+            return None
+        if flight.generation != rules.generation:
+            if rules.mark(Height(flight.floor - 1), site=site.name, url=key) is not Mark.NONE:
+                return None
+            flight.generation = rules.generation
+        self.flights.joined += 1
+        return flight
+
+    def _start(self, flight_key: str | None, run: Callable[[Flight], Awaitable[None]], question: Question) -> Flight:
+        generation = self._cache.rules.generation
+        return self.flights.start(flight_key, run, about=question.found.key, floor=self._recorder.floor, generation=generation)
 
     def take_in(self, question: Question, response: OriginResponse) -> Flight:
         """Judge a response that was asked for otherwise (to a POST): stored like any other if it may be, else handed back."""
@@ -88,7 +106,7 @@ class Fetcher:
         async def run(flight: Flight) -> None:
             await self._judge(flight, question, response, floor)
 
-        return self.flights.start(None, run)
+        return self._start(None, run, question)
 
     async def _ask(self, flight: Flight, question: Question) -> None:
         floor = self._recorder.floor
@@ -274,7 +292,7 @@ class Fetcher:
 
     async def _is_wanted(self, flight: Flight, writer: BodyWriter) -> bool:
         """Whether anybody still reads a body that will not be kept: else it would be fetched for nothing, perhaps for ever."""
-        while flight.waiting and not writer.readers:
+        while flight.waiting and not writer.readers:  # noqa: ASYNC110
             await asyncio.sleep(0)  # who was told of it just now opens its reader in the next turns of the loop
         return writer.readers > 0
 

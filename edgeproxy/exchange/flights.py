@@ -6,6 +6,7 @@ Must not judge a response; who started the flight does that (`exchange.refresh`)
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -68,9 +69,13 @@ Outcome = Incoming | Refreshed | Alone | Failed
 class Flight:
     """One question to the origin, and those who wait for the head of its answer."""
 
-    __slots__ = ("decided", "leader_present", "shared", "waiting")
+    __slots__ = ("decided", "floor", "generation", "leader_present", "shared", "waiting")
 
-    def __init__(self, *, shared: bool) -> None:
+    def __init__(self, *, shared: bool, floor: int, generation: int) -> None:
+        self.floor = floor
+        """Size of the ledger when it was asked."""
+        self.generation = generation
+        """Of the rules that it was last judged under."""
         self.decided: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.leader_present = True
         self.shared = shared
@@ -117,6 +122,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._by_key: dict[str, Flight] = {}
+        self._about: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self.joined = 0
         """How many requests shared the fetch of another."""
@@ -124,19 +130,20 @@ class Flights:
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def join(self, key: str) -> Flight | None:
+    def find(self, key: str) -> Flight | None:
         """The flight for `key` that is still open to join, if there is one."""
-        flight = self._by_key.get(key)
-        if flight is not None:
-            self.joined += 1
-        return flight
+        return self._by_key.get(key)
 
-    def start(self, key: str | None, run: Callable[[Flight], Awaitable[None]]) -> Flight:
-        """Start a flight; under a key others may join it until its body is complete, without one nobody can."""
-        flight = Flight(shared=key is not None)
+    def start(
+        self, key: str | None, run: Callable[[Flight], Awaitable[None]], *, about: str, floor: int, generation: int
+    ) -> Flight:
+        """Start a flight `about` a primary key; under a key of its own others may join it until its body is complete, without
+        one nobody can."""
+        flight = Flight(shared=key is not None, floor=floor, generation=generation)
         if key is not None:
             self._by_key[key] = flight
-        task = spawn(self._fly(flight, key, run), name=f"fetch {key}")
+        self._about[about] += 1
+        task = spawn(self._fly(flight, key, about, run), name=f"fetch {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return flight
@@ -146,11 +153,11 @@ class Flights:
         if self._tasks and seconds > 0:
             await asyncio.wait(self._tasks, timeout=seconds)
 
-    def detach(self, key: str) -> None:
-        """Let nobody join what was asked before now: the resource has changed."""
-        self._by_key.pop(key, None)
+    def under_way(self, about: str) -> bool:
+        """Whether anything of this primary key is being fetched."""
+        return about in self._about
 
-    async def _fly(self, flight: Flight, key: str | None, run: Callable[[Flight], Awaitable[None]]) -> None:
+    async def _fly(self, flight: Flight, key: str | None, about: str, run: Callable[[Flight], Awaitable[None]]) -> None:
         try:
             await run(flight)
         finally:
@@ -158,3 +165,6 @@ class Flights:
             flight.decide(Alone(None, Reason.ORIGIN_FAILED))
             if key is not None and self._by_key.get(key) is flight:
                 del self._by_key[key]
+            self._about[about] -= 1
+            if not self._about[about]:
+                del self._about[about]

@@ -179,10 +179,10 @@ class Recorder:
             resident.add_form(heads.coded_form(resident.stored, coding, data, sha256(data)))
         self._cache.tier.put(resident.tier_key, resident, resident.size)
 
-    def invalidate(self, site: Site, url: str, key: str, trace: str, *, under_way: bool) -> None:
-        """An unsafe request succeeded (RFC 9111 section 4.4): nothing stored for `url` is sent again without validation.
+    def invalidate(self, site: Site, key: str, trace: str, *, under_way: bool) -> None:
+        """An unsafe request succeeded (RFC 9111 section 4.4): nothing stored under `key` is sent again without validation.
 
-        In force at once; the block follows. Writes none when nothing is stored for the URL, nor (`under_way`) being fetched.
+        In force at once; the block follows. Writes none when nothing is stored there, nor (`under_way`) being fetched.
         """
         slot = self._cache.index.slot(key)
         if slot is None and not under_way:
@@ -192,7 +192,7 @@ class Recorder:
             resident = entry.pending or self._cache.tier.get(entry.tier_key)
             if resident is not None:
                 resident.fresh_until = Instant(0)
-        self._enact_behind(PurgeDraft(site.name, "url", url, "invalidate", self._clock.now(), trace))
+        self._enact_behind(PurgeDraft(site.name, "url", key, "invalidate", self._clock.now(), trace))
 
     def invalidate_group(self, site: Site, group: str, trace: str) -> None:
         """RFC 9875 section 3: everything of this origin in `group` needs validation."""

@@ -1,7 +1,7 @@
 """The state that the blocks add up to: the versions of every URL, the rules, and which bodies are gone.
 
 Owns: `Fold`. It trusts what it is given: whoever feeds it has checked block, names and chain (`ledger.replay`, the sequencer).
-It is kept in memory whole; one version costs about 0.6 KB.
+It is kept in memory whole: 0.5 KB for a version, 0.9 KB for the first one of a URL.
 """
 
 from dataclasses import dataclass

@@ -79,11 +79,23 @@ class OriginClient:
                 failure = error
                 continue
             except OriginReset:
-                if not (attempt.died_in_the_pool and request.repeatable and not attempt.body_taken):
+                if not (attempt.died_in_the_pool and request.repeatable and not attempt.body_taken and self._settings.retries):
                     raise
             self._pool(origin).drop_idle()
-            return await self._try(origin, Try(request, on_interim), tries + 1)
+            return await self._try_afresh(origin, request, on_interim, tries)
         raise failure or OriginRefused("no origin may be asked now")
+
+    async def _try_afresh(self, origin: Origin, request: OriginRequest, on_interim: Interim | None, tries: int) -> OriginResponse:
+        """On fresh connections, as often as the settings allow; a fresh one that is reset too says that it is not the pool."""
+        for left in reversed(range(self._settings.retries)):
+            attempt = Try(request, on_interim)
+            tries += 1
+            try:
+                return await self._try(origin, attempt, tries)
+            except OriginReset:
+                if not left or attempt.body_taken:
+                    raise
+        raise OriginRefused("no origin may be asked now")
 
     async def _try(self, origin: Origin, attempt: Try, tries: int) -> OriginResponse:
         request_time = self._clock.now()

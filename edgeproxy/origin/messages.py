@@ -83,6 +83,8 @@ class OriginSettings:
     """Most connections to one origin at once."""
     head_bytes: int = 65_536
     field_count: int = 256
+    retries: int = 1
+    """Further tries on a fresh connection when a pooled one was dead and the request is repeatable."""
     interim_count: int = 64
     """Most 1xx responses before the final one."""
 

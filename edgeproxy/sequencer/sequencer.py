@@ -104,6 +104,7 @@ class Sequencer:
         self._in_flight: tuple[_Waiting, ...] = ()
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._urgent = 0
         self._stopping = False
         self._unsure = False
         self._task: asyncio.Task[None] | None = None
@@ -197,6 +198,7 @@ class Sequencer:
         """Wait until everything appended so far is committed or has failed."""
         futures = [waiting.future for waiting in (*self._in_flight, *self._queue)]
         if self._queue:
+            self._urgent = len(self._queue)
             self._hurry.set()
         running = [future for future in futures if not future.done()]
         if running:
@@ -216,10 +218,11 @@ class Sequencer:
                 pass
             batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._max_batch))]
             self._in_flight = tuple(batch)
+            self._urgent = max(0, self._urgent - len(batch))
             if not self._stopping:
                 if not self._queue:
                     self._arrived.clear()
-                if len(self._queue) < self._max_batch:
+                if not self._urgent and len(self._queue) < self._max_batch:
                     self._hurry.clear()
             await self._process(batch)
 

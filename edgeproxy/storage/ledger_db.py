@@ -27,6 +27,7 @@ from edgeproxy.ledger.fold import Fold, Version
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import check_names, verify_block
 from edgeproxy.storage import ledger_rows
+from edgeproxy.storage.durable import sync_folder
 from edgeproxy.storage.ledger_rows import FORMAT, GENESIS, State
 from edgeproxy.storage.salvage import Salvaged, log_is_damaged, salvage
 from edgeproxy.storage.witness import Witness
@@ -144,6 +145,8 @@ class LedgerDb:
                 # Crash before the commit in it: an empty file, and this happens again.
                 ledger_rows.create(connection)
                 os.chmod(self.path, 0o600)
+                # SQLite flushes the file, not its name.
+                sync_folder(self.path.parent)
             self._check_format(connection)
             self._try_to_write(connection)
         except BaseException:
@@ -299,11 +302,7 @@ class LedgerDb:
     def _rename(self, old: Path, new: Path) -> None:
         try:
             old.rename(new)
-            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path.parent)
         except OSError as error:
             raise StoreError("damaged ledger cannot be moved aside", path=old, why=error.strerror) from error
 

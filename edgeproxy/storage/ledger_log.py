@@ -24,6 +24,8 @@ class Log:
     doubtful: dict[int, bytes] = field(default_factory=dict)
     frames: list[bytes] = field(default_factory=list)
     """The doubtful pages as they lie there: the number in a frame may be what is damaged."""
+    beyond: int = 0
+    """Frames of this generation after the first broken one."""
 
 
 def read_log(path: Path) -> Log:
@@ -52,7 +54,9 @@ def read_log(path: Path) -> Log:
             continue
         waiting += skipped
         skipped.clear()
-        if intact:
+        if not intact:
+            log.beyond += 1
+        else:
             sums = _checksum(page, _checksum(data[start : start + 8], sums, big=big), big=big)
             intact = sums == struct.unpack_from(">II", data, start + 16)
         waiting.append((number, page))

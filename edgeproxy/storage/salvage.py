@@ -58,7 +58,9 @@ class Salvaged:
         return max([*known, self.tree_head.size if self.tree_head else 0], default=0)
 
     def gaps(self) -> bool:
-        """Whether a row is missing that should be there."""
+        """Whether a row is missing that should be there, or nothing was found at all."""
+        if not self.blocks:
+            return True
         for height in range(self.size()):
             found = self.blocks.get(height)
             if found is None:
@@ -315,6 +317,6 @@ def log_is_damaged(path: Path) -> bool:
     acknowledged = read_witness(path)
     if acknowledged is None:
         # Nothing tells. A kill leaves at most the last frame broken.
-        return len(log.frames) > 1
+        return log.beyond > 0
     committed = salvage(path, doubtful=False).tree_head
     return acknowledged > (committed.size if committed is not None else 0)

@@ -83,6 +83,18 @@ async def original(tmp_path: Path) -> Original:
         return Original(folder, ledger.sequencer.head().size, ledger.fold.genesis_salt, rows)
 
 
+@pytest.fixture
+async def killed(tmp_path: Path) -> Original:
+    """As a kill leaves it: everything but the genesis block is in the log, none of it in the database."""
+    running, folder = tmp_path / "running", tmp_path / "killed"
+    async with Ledger(running) as ledger:
+        await _fill(ledger)
+        rows = await _truth(ledger)
+        shutil.copytree(running, folder)
+        (folder / (LEDGER_FILE + "-shm")).unlink()
+        return Original(folder, ledger.sequencer.head().size, ledger.fold.genesis_salt, rows)
+
+
 async def _after_damage(original: Original, folder: Path) -> tuple[int, bool]:
     """Audit, start, prove, append, start again; how many versions were lost, and whether the audit named a fault."""
     named = not audit_now(folder, bodies=False).is_clean
@@ -93,14 +105,11 @@ async def _after_damage(original: Original, folder: Path) -> tuple[int, bool]:
         lost = len(original.rows) - len(proved)
         assert ledger.sequencer.head().size == original.size, faults
         assert lost == 0 or (named and faults)
-        # A hard purge is obeyed even when its row or its block is the damaged place.
-        for version in fold.history(PURGED):
-            assert fold.rules.mark(version.height, site=SITE, url=PURGED) is Mark.GONE
-        assert (
-            fold.rules.mark(fold.history(f"http://{SITE}/page/43")[0].height, site=SITE, url=PURGED) is Mark.NONE
-            if lost == 0
-            else True
-        )
+        # A hard purge is obeyed even when its row or its block is the damaged place, and covers nothing else.
+        for number, mark in ((3, Mark.GONE), (4, Mark.NONE)):
+            url = f"http://{SITE}/page/{number}"
+            for version in fold.history(url):
+                assert fold.rules.mark(version.height, site=SITE, url=url) is mark
         block = await ledger.sequencer.append(store_draft(99))
         assert block.height == original.size
         left = len(proved)
@@ -120,21 +129,35 @@ def _flip(path: Path, position: int, bits: int) -> None:
         file.write(bytes((byte ^ bits,)))
 
 
+async def _damage_everywhere(original: Original, tmp_path: Path, name: str, positions: list[int], chance: random.Random) -> None:
+    for position in positions:
+        folder = tmp_path / "damaged"
+        shutil.copytree(original.folder, folder)
+        bits = chance.choice((1, 0x80, 0xFF, chance.randrange(1, 256)))
+        _flip(folder / name, position, bits)
+        try:
+            lost, named = await _after_damage(original, folder)
+        except (AssertionError, EdgeError, LookupError, ValueError) as error:
+            raise AssertionError(f"byte {position} of {name} changed by {bits:#x}: {error!r}") from error
+        assert lost <= 1, f"byte {position} of {name} changed by {bits:#x} cost {lost} versions"
+        assert lost == 0 or named
+        shutil.rmtree(folder)
+
+
 @pytest.mark.timeout(600)
 async def test_one_changed_byte_anywhere_in_the_database_costs_at_most_one_version(original: Original, tmp_path: Path) -> None:
     chance = random.Random(20)
     size = (original.folder / LEDGER_FILE).stat().st_size
-    header = list(range(100, 108))
-    positions = [*range(100), *header, *(chance.randrange(size) for _ in range(max(0, POSITIONS - 108)))]
-    for number, position in enumerate(positions):
-        folder = tmp_path / str(number)
-        shutil.copytree(original.folder, folder)
-        bits = chance.choice((1, 0x80, 0xFF, chance.randrange(1, 256)))
-        _flip(folder / LEDGER_FILE, position, bits)
-        try:
-            lost, named = await _after_damage(original, folder)
-        except (AssertionError, EdgeError, KeyError, IndexError) as error:
-            raise AssertionError(f"byte {position} changed by {bits:#x}: {error!r}") from error
-        assert lost <= 1, f"byte {position} changed by {bits:#x} cost {lost} versions"
-        assert lost == 0 or named
-        shutil.rmtree(folder)
+    # All of the file's header and of the first page's, then anywhere.
+    positions = [*range(108), *(chance.randrange(size) for _ in range(max(0, POSITIONS - 108)))]
+    await _damage_everywhere(original, tmp_path, LEDGER_FILE, positions, chance)
+
+
+@pytest.mark.timeout(600)
+async def test_one_changed_byte_in_the_log_of_a_killed_edge_costs_at_most_one_version(killed: Original, tmp_path: Path) -> None:
+    chance = random.Random(21)
+    name = LEDGER_FILE + "-wal"
+    size = (killed.folder / name).stat().st_size
+    # All of the log's header and of the first frame's, then anywhere.
+    positions = [*range(56), *(chance.randrange(size) for _ in range(max(0, POSITIONS // 2 - 56)))]
+    await _damage_everywhere(killed, tmp_path, name, positions, chance)

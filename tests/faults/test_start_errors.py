@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from edgeproxy.app import Edge
 from edgeproxy.sequencer.audit import audit_now
-from tests.support.edge import Answer, Client, EdgeProcess, command, running_edge, until, write_config
+from tests.support.edge import Client, EdgeProcess, command, running_edge, until, write_config
 from tests.support.raw_origin import RawConnection, RawOrigin
 from tests.support.site import Site, content, running_site
 
@@ -204,6 +203,7 @@ async def test_second_edge_on_a_data_folder_is_refused_and_leaves_the_first_alon
         assert (await download).body == body
         again = await client.recorded("/large")
         assert again.body == body
+        assert len(origin.heads) == 1, "what the first was writing is what it serves now"
         assert edge.recorder.failure is None
         status = await asyncio.to_thread(command, "status", "--data", str(tmp_path / "data"))
         assert status.returncode == 0, "the first is still the one that is announced"
@@ -270,7 +270,7 @@ async def test_large_response_on_a_full_disk_reaches_the_client_and_is_not_half_
 async def test_nothing_at_all_can_be_written_and_the_edge_goes_on_and_recovers(tmp_path: Path) -> None:
     """Neither a small body nor a block: answers go on, stored ones too, and with room again everything is stored as before."""
     with mounted(tmp_path / "disk", "size=8m") as disk:
-        async with edge_on(disk, tmp_path) as (edge, client, site):
+        async with edge_on(disk, tmp_path) as (edge, client, _):
             await client.recorded("/kept?max-age=600")
             filler = fill_up(disk, leave=0)
             targets = [f"/page-{number}?max-age=600&size=20000" for number in range(20)]

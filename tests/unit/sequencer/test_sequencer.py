@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ async def test_drafts_become_blocks_in_the_order_of_arrival(tmp_path: Path) -> N
         assert all(isinstance(block, Block) for block in blocks)
         chain = [block for block in blocks if isinstance(block, Block)]
         assert [block.height for block in chain] == list(range(1, 50))
-        for before, block in zip(chain, chain[1:], strict=False):
+        for before, block in pairwise(chain):
             assert block.prev == before.leaf
         genesis = await ledger.db.load(0)
         assert chain[0].prev == genesis.leaf
@@ -126,13 +127,9 @@ async def test_the_queue_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ledger.sequencer.append(store_draft(6))
         await ledger.sequencer.flush()
         assert ledger.sequencer.pending == 0
-        await _settled(_flushed(ledger, store_draft(7)))
-
-
-def _flushed(ledger: Ledger, draft: Draft) -> "asyncio.Future[Block]":
-    future = ledger.sequencer.append(draft)
-    ledger.sequencer._hurry.set()
-    return future
+        ledger.sequencer.append(store_draft(7))
+        await ledger.sequencer.flush()
+        assert ledger.sequencer.head().size == 7
 
 
 async def test_time_never_goes_back_along_the_chain(tmp_path: Path) -> None:
