@@ -142,7 +142,7 @@ class Edge:
         await self.bodies.retain(fold.bodies())
         self.forms = FormMaker()
         self._closing.push_async_callback(self.forms.close)
-        self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock)
+        self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
         self.retention = Retention(self.cache, self.sequencer, self.clock, config.edge.disk)
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)

@@ -361,13 +361,13 @@ class Answerer:
             exchange.reason = instead.reason
             raise error
         exchange.metrics.origin_errors.add(error.proxy_error)
-        exchange.span.set(names.ERROR_TYPE, error.proxy_error)
         if instead.reason is Reason.STALE_OVERRIDE:
             log.warning("served stale against the origin's directives, as recovery.override says: %s", exchange.request.url)
         await self._serve_stale(exchange, found, instead.reason)
 
     async def _serve_stale(self, exchange: Exchange, found: Found, reason: Reason) -> None:
         exchange.outcome = "stale"
+        exchange.span.set(names.PLAN, ServeStale.__name__)
         exchange.forward = exchange.forward if exchange.forward in _STALE_FORWARDS else Reason.STALE
         if found.corrupt:
             reason = Reason.PREVIOUS_BLOCK
@@ -445,11 +445,16 @@ class Answerer:
             return
         question = self._question(exchange, found, Fields())
         fresh = self._fetcher.freshened(question, response, resident, self._recorder.floor)
-        self._recorder.refresh(exchange.site, entry, fresh)
+        with exchange.span.current():
+            self._recorder.refresh(exchange.site, entry, fresh)
 
     def _invalidate(self, exchange: Exchange, response: OriginResponse) -> None:
         """An unsafe request that was carried out makes stored responses suspect (RFC 9111 section 4.4, RFC 9875)."""
-        site, head = exchange.site, ResponseHead(response.status, response.fields)
+        with exchange.span.current():
+            self._invalidate_named(exchange, ResponseHead(response.status, response.fields))
+
+    def _invalidate_named(self, exchange: Exchange, head: ResponseHead) -> None:
+        site = exchange.site
         for url in invalidation.invalidated_urls(exchange.request, head):
             key = primary_key(url, site.keys)
             under_way = self._fetcher.flights.under_way(key)

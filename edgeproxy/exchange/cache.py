@@ -25,6 +25,8 @@ from edgeproxy.storage.bodies import BodyStore
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.memory import MemoryTier
 from edgeproxy.tasks import spawn
+from edgeproxy.telemetry import names
+from edgeproxy.telemetry.tracing import Span, current_span
 from edgeproxy.wire.messages import Request
 
 log = logging.getLogger("edgeproxy.cache")
@@ -169,6 +171,12 @@ class Cache:
 
     async def _prove(self, site: Site, entry: Entry, version: Version) -> Resident:
         """Read one version and prove block, head and body against each other."""
+        with (current_span() or Span()).child(
+            names.VERIFY, {names.BODY_LENGTH: version.body.length, names.BLOCK_HEIGHT: version.height}
+        ):
+            return await self._proved(site, entry, version)
+
+    async def _proved(self, site: Site, entry: Entry, version: Version) -> Resident:
         row = await self.db.load(version.height)
         stored = verify_stored(row.raw, version.leaf, row.head, version.url, version.selecting, self.salt(version.site)).value
         body: Verified[bytes] | None = None

@@ -19,6 +19,7 @@ from edgeproxy.exchange.resident import Resident
 from edgeproxy.ledger.chunks import CHUNK
 from edgeproxy.ledger.verify import verify_body, verify_chunk, verify_leaves
 from edgeproxy.storage.bodies import BodyReader, BodyStore
+from edgeproxy.telemetry import names
 from edgeproxy.wire.dates import format_http_date
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
@@ -66,6 +67,12 @@ def judge(request: Request, stored: StoredResponse, etag: str | None, length: in
         now=now,
         date=stored.fields.get("date"),
     )
+
+
+def verify_attributes(stored: StoredResponse) -> dict[str, int]:
+    """Of a `body.verify` span."""
+    height = {} if stored.height is None else {names.BLOCK_HEIGHT: int(stored.height)}
+    return {names.BODY_LENGTH: stored.length, **height}
 
 
 class Delivery:
@@ -126,7 +133,7 @@ class Delivery:
         if exchange.request.method == "HEAD" or span[1] < span[0]:
             await self.head(exchange, *head)
             return
-        pieces = self._pieces(resident, form, *span)
+        pieces = self._pieces(exchange, resident, form, *span)
         first = await anext(pieces)
         await self.head(exchange, *head)
         await exchange.stream.send(first)
@@ -136,15 +143,27 @@ class Delivery:
     async def _send_parts(self, exchange: Exchange, resident: Resident, form: Form, parts: Multipart) -> None:
         for head, first, last in parts.parts:
             await exchange.stream.send(head)
-            async for piece in self._pieces(resident, form, first, last):
+            async for piece in self._pieces(exchange, resident, form, first, last):
                 await exchange.stream.send(piece)
         await exchange.stream.send(parts.closing)
 
-    async def _pieces(self, resident: Resident, form: Form, first: int, last: int) -> AsyncIterator[bytes]:
+    async def _pieces(self, exchange: Exchange, resident: Resident, form: Form, first: int, last: int) -> AsyncIterator[bytes]:
         """The verified bytes from `first` to `last`, inclusive. Raises Corrupt."""
         if form.data is not None:
             yield form.data if last - first + 1 == len(form.data) else form.data[first : last + 1]
             return
+        # Not the current span: what runs between two pieces is the caller's.
+        span = exchange.span.start_child(names.VERIFY, verify_attributes(resident.stored))
+        try:
+            async for piece in self._proved(resident, first, last):
+                yield piece
+        except Corrupt as error:
+            span.fail(error)
+            raise
+        finally:
+            span.end()
+
+    async def _proved(self, resident: Resident, first: int, last: int) -> AsyncIterator[bytes]:
         ref = resident.ref
         if ref.chunks is None:
             # Too large for the memory tier as this site has it, yet small enough to be proved whole.

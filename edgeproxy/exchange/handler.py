@@ -29,7 +29,7 @@ from edgeproxy.serving import stream as serving
 from edgeproxy.serving.stream import Peer, Stream
 from edgeproxy.telemetry import names
 from edgeproxy.telemetry.access_log import AccessLog, Entry, hit_suffix
-from edgeproxy.telemetry.metrics import Metrics, SiteMetrics
+from edgeproxy.telemetry.metrics import OUTCOME_LABEL, Metrics, SiteMetrics
 from edgeproxy.telemetry.tracing import Tracing
 from edgeproxy.wire.dates import format_http_date
 from edgeproxy.wire.http1 import encode_response_head
@@ -215,7 +215,9 @@ class EdgeHandler:
         if exchange.origin_seconds is not None:
             metrics.origin_duration.observe(exchange.origin_seconds)
         span = exchange.span
-        span.update({names.REASON: exchange.reason, names.CACHE_STATUS: exchange.outcome})
+        span.update({names.REASON: exchange.reason, names.CACHE_STATUS: OUTCOME_LABEL[exchange.outcome]})
+        if exchange.collapsed:
+            span.set(names.COALESCED, True)
         if exchange.block is not None:
             span.set(names.BLOCK_HEIGHT, exchange.block)
         span.end(exchange.status, size=stream.bytes_sent)

@@ -27,6 +27,7 @@ from edgeproxy.ledger.verify import Verified
 from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.storage.forms import FormMaker
 from edgeproxy.tasks import spawn
+from edgeproxy.telemetry.tracing import Span, Tracing, current_span
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.http1 import encode_stored_head
 
@@ -53,8 +54,9 @@ class Received:
 class Recorder:
     """Admits responses and purges, and follows them until their block is committed."""
 
-    def __init__(self, cache: Cache, sequencer: Sequencer, forms: FormMaker, clock: Clock) -> None:
+    def __init__(self, cache: Cache, sequencer: Sequencer, forms: FormMaker, clock: Clock, tracing: Tracing) -> None:
         self._cache = cache
+        self._tracing = tracing
         self._sequencer = sequencer
         self._forms = forms
         self._clock = clock
@@ -112,7 +114,7 @@ class Recorder:
             trace=received.trace,
         )
         try:
-            block = self._sequencer.append(draft)
+            block = self._append(draft)
         except EdgeError as error:
             self._give_up(site, entry, resident, error)
             return None
@@ -122,6 +124,18 @@ class Recorder:
         block.add_done_callback(partial(self._settled, site, entry, resident, draft))
         self.make_forms(site, resident)
         return resident
+
+    def _append(self, draft: StoreDraft | PurgeDraft) -> "asyncio.Future[Block]":
+        """Hand a draft to the sequencer, under a span of the exchange that runs here. Raises StoreError."""
+        span = self._tracing.append_span(current_span() or Span(), draft)
+        try:
+            block = self._sequencer.append(draft)
+        except EdgeError as error:
+            span.fail(error)
+            span.end()
+            raise
+        span.follow(block)
+        return block
 
     def _settled(self, site: Site, entry: Entry, resident: Resident, draft: StoreDraft, done: "asyncio.Future[Block]") -> None:
         """Its block is committed, or never will be."""
@@ -202,7 +216,7 @@ class Recorder:
         """Append a rule. It is in force from here on, so that what was asked for before is not admitted behind it; should its
         block fail, it holds until the restart. Raises StoreError when it is not even taken."""
         height = self._sequencer.next_height
-        block = self._sequencer.append(draft)
+        block = self._append(draft)
         self._cache.rules.add(height, PurgeNames(draft.site, draft.kind, draft.value, draft.mode))
         return block
 

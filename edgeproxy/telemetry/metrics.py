@@ -25,7 +25,7 @@ Reading = float | Mapping[tuple[str, ...], float]
 OUTCOMES: Final = ("hits", "stale", "revalidated", "misses", "coalesced", "passed", "own", "refused", "failed")
 """The attributes of `SiteMetrics` that count exchanges; each exchange is counted in one of them, once."""
 
-_OUTCOME_LABEL: Final = {
+OUTCOME_LABEL: Final = {
     "hits": "hit",
     "stale": "stale",
     "revalidated": "revalidated",
@@ -138,7 +138,7 @@ class Metrics:
         sites = self.sites.items()
         yield (
             names.REQUESTS,
-            [((site, _OUTCOME_LABEL[outcome]), getattr(each, outcome)) for site, each in sites for outcome in OUTCOMES],
+            [((site, OUTCOME_LABEL[outcome]), getattr(each, outcome)) for site, each in sites for outcome in OUTCOMES],
         )
         yield names.RESPONSE_BYTES, [((site,), each.bytes) for site, each in sites]
         yield names.REQUEST_DURATION, [((site,), each.duration) for site, each in sites]
