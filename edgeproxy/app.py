@@ -174,6 +174,7 @@ class Edge:
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self._open_gauges()
         # Handed-over sockets replace the configured addresses: systemd has bound those already.

@@ -426,7 +426,8 @@ class Answerer:
 
     async def _post_as_get(self, exchange: Exchange, found: Found, response: OriginResponse) -> None:
         """The answer to a POST may say that it is what GET would find (RFC 9110 section 9.3.3); then it is stored as that."""
-        flight = self._fetcher.take_in(self._question(exchange, found, Fields()), response)
+        with exchange.span.current():
+            flight = self._fetcher.take_in(self._question(exchange, found, Fields()), response)
         match await flight.wait(leader=True):
             case Incoming() as incoming:
                 exchange.fwd_status = incoming.status

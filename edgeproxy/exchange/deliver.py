@@ -11,6 +11,7 @@ from edgeproxy.caching import freshness, preconditions, status
 from edgeproxy.caching.model import Reason, StoredResponse
 from edgeproxy.caching.preconditions import NotModified, Partial, Unsatisfiable, Whole
 from edgeproxy.clock import Clock, Instant
+from edgeproxy.errors import Corrupt
 from edgeproxy.exchange import heads
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.flights import Incoming

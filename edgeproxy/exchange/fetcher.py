@@ -83,8 +83,9 @@ class Fetcher:
         return self._start(flight_key, run, question)
 
     def join(self, site: Site, key: str, flight_key: str) -> Flight | None:
-        """The flight that asks the same; none when a rule for the primary `key` came after it: who asks after a purge is not given
-        what was asked for before. (What tags an answer will have is not known yet; those rules keep it out of the store.)"""
+        """The flight that asks the same; none when a rule for the primary `key` came after it: who asks after a purge is not
+        given what was asked for before. (What tags an answer will have is not known yet; those rules keep it out of the
+        store.)"""
         flight, rules = self.flights.find(flight_key), self._cache.rules
         if flight is None:
             return None

@@ -12,38 +12,25 @@ import ipaddress
 import logging
 from dataclasses import dataclass, field
 
-from edgeproxy.caching.model import Mark, Reason, Serve
-from edgeproxy.caching.plan import plan
-from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Clock
 from edgeproxy.errors import ClientGone, RequestRefused
-from edgeproxy.exchange import heads
 from edgeproxy.exchange.answer import Answerer
 from edgeproxy.exchange.cache import Cache
-from edgeproxy.exchange.deliver import choose
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.pages import error_page, whole_answer
+from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, make_answer, ranking, shape_of
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site, Sites
 from edgeproxy.serving import stream as serving
 from edgeproxy.serving.stream import Peer, Stream
 from edgeproxy.telemetry import names
-from edgeproxy.telemetry.access_log import AccessLog, Entry, hit_suffix
+from edgeproxy.telemetry.access_log import AccessLog, Entry
 from edgeproxy.telemetry.metrics import OUTCOME_LABEL, Metrics, SiteMetrics
 from edgeproxy.telemetry.tracing import Tracing
 from edgeproxy.wire.dates import format_http_date
-from edgeproxy.wire.http1 import encode_response_head
 from edgeproxy.wire.messages import Request
 
 log = logging.getLogger("edgeproxy.handler")
-
-_COLD = frozenset(
-    ("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma", "authorization", "expect", "max-forwards")
-)
-"""Fields that make the answer depend on more than the shape; such requests take the long way."""
-
-Shape = tuple[str, str | None, str | None, str | None]
-
 
 @dataclass(slots=True)
 class Hot:
@@ -56,8 +43,11 @@ class Hot:
     site: Site
     metrics: SiteMetrics
     tier_key: str
-    shape: Shape
+    shape: str
+    ranked: tuple[str, ...]
     prefix: str | None
+    keys: dict[str, str] = field(default_factory=dict)
+    """`answer_key` for each set of codings that a response may be ready in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,27 +86,30 @@ class EdgeHandler:
         resident = self._tier_get(hot.tier_key)
         if resident is None:
             return None
-        if hot.shape not in resident.answers:
-            self._prepare(hot, request, resident)
-        return self._ready(hot, resident, request, peer)
+        return self._ready(hot, resident, request, request.target, peer)
 
     def instant_like(self, known: Request, target: str, peer: Peer) -> serving.Answer | None:
-        """The same for another target under the fields of `known`, when an answer of that shape was made before."""
+        """The same for another target under fields like those of `known`."""
         hot = known.memo.get("hot")
         if hot is None or hot.sites is not self.sites or hot.prefix is None or "%" in target:
             return None
         # A resident under a bare key answers all requests for it, whatever their fields.
         resident = self._tier_get(hot.prefix + target)
-        return None if resident is None else self._ready(hot, resident, known, peer)
+        return None if resident is None else self._ready(hot, resident, known, target, peer)
 
-    def _ready(self, hot: Hot, resident: Resident, request: Request, peer: Peer) -> serving.Answer | None:
-        """The ready answer of this shape if it still holds: same rules, and fresh."""
+    def _ready(self, hot: Hot, resident: Resident, request: Request, target: str, peer: Peer) -> serving.Answer | None:
+        """The ready answer of this shape, made if need be, while it holds: same rules, and fresh."""
         if resident.generation != self._cache.rules.generation:
             return None
         now = self._seconds()
         if now * 1000 >= resident.fresh_until:
             return None
-        answer = resident.answers.get(hot.shape)
+        key = hot.keys.get(resident.codings)
+        if key is None:
+            key = hot.keys[resident.codings] = answer_key(hot.shape, hot.ranked, resident)
+        answer = resident.answers.get(key)
+        if answer is None:
+            answer = self._prepare(hot, resident, request, target)
         if answer is None or (self._tracing.enabled and self._tracing.samples_hit(request)):
             return None
         metrics = hot.metrics
@@ -127,60 +120,36 @@ class EdgeHandler:
 
     def _warm(self, request: Request) -> Hot | None:
         """Whether requests with this head can be hot at all, and what decides their answer."""
-        shape = _shape(request)
         site = self.sites.find(request.host)
-        if shape is None or site is None or request.target.startswith("/.edge"):
+        if site is None or request.target.startswith("/.edge"):
             return None
         key = self._cache.key(site, request)
         slot = self._cache.index.slot(key)
         entry = None if slot is None else slot.only or slot.select(request)
-        if slot is None or entry is None:
+        shape = shape_of(request, own_target=key != request.url)
+        if slot is None or entry is None or shape is None:
             return None
-        prefix = None if site.keys.ignore_query else self._cache.key_prefix(request)
-        hot = Hot(self.sites, site, self._metrics.site(site.name), entry.tier_key, shape, prefix)
+        prefix = self._cache.key_prefix(request) if key == request.url and not site.keys.ignore_query else None
+        ranked = ranking(request.fields.get("accept-encoding"))
+        hot = Hot(self.sites, site, self._metrics.site(site.name), entry.tier_key, shape, ranked, prefix)
         if slot.only is not None:
             # With variants the tier key may name another one tomorrow; those requests are looked up each time.
             request.memo["hot"] = hot
         return hot
 
-    def _prepare(self, hot: Hot, request: Request, resident: Resident) -> None:
-        """Decide once for this shape, by the same plan as any exchange, and keep the answer ready if there is one."""
-        stored = resident.stored
-        if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
-            return
-        entry_slot = self._cache.index.slot(self._cache.key(hot.site, request))
-        entry = entry_slot.select(request) if entry_slot else None
-        if entry is None or entry.tier_key != resident.tier_key or entry.held is not Mark.NONE:
-            return
-        decision = plan(request, stored, self._clock.now(), hot.site.policy, Mark.NONE)
-        if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
-            return
-        chosen = choose(request, resident, self._clock.now())
-        fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
-        fields = fields.plus(("Server-Timing", "edge;dur=0"))
-        match chosen.verdict:
-            case Whole() if chosen.form.data is not None:
-                status, body = stored.status, chosen.form.data
-                fields = fields.plus(("Content-Length", str(len(body))))
-            case NotModified():
-                status, body, fields = 304, b"", heads.not_modified(fields)
-            case _:
-                return
-        if request.method == "HEAD":
-            body = b""
-        lead = encode_response_head(status, fields)[:-2]
-        answer = Answer(stored, lead, b";detail=fresh\r\n\r\n", body, resident.fresh_until)
-        suffix = hit_suffix(
-            site=hot.site.name,
-            method=request.method,
-            url=request.url,
-            status=status,
-            length=len(body),
-            cache=Reason.FRESH,
-            block=stored.height,
-        )
-        answer.log_suffix = suffix if suffix.startswith(b",") else b"," + suffix
-        resident.keep_answer(hot.shape, answer)
+    def _prepare(self, hot: Hot, resident: Resident, request: Request, target: str) -> Answer | None:
+        """Decide once for this shape, and keep the answer ready if there is one."""
+        url = f"{request.scheme}://{request.authority}{target}"
+        answer = make_answer(resident, request, url, hot.site.name, hot.site.policy, self._clock.now())
+        if answer is not None:
+            resident.keep_answer(answer_key(hot.shape, hot.ranked, resident), answer)
+        return answer
+
+    def make_ready(self, site: Site, resident: Resident) -> None:
+        """Have the answer that most will ask for ready before the first of them does."""
+        answer = make_answer(resident, PLAIN_GET, resident.stored.url, site.name, site.policy, self._clock.now())
+        if answer is not None:
+            resident.keep_answer(PLAIN_SHAPE, answer)
 
     # --- exchanges ---
 
@@ -245,14 +214,6 @@ class EdgeHandler:
         if self._log.enabled:
             self._log.write(Entry(peer.address, "", "", "", error.status, len(page.body), 0.0, error.text))
         return whole_answer(page, date=format_http_date(self._clock.now() // 1000))
-
-
-def _shape(request: Request) -> Shape | None:
-    """What a ready answer is chosen by; None when more than that comes into it."""
-    fields = request.fields
-    if request.method not in ("GET", "HEAD") or request.upgrade is not None or not fields.names().isdisjoint(_COLD):
-        return None
-    return request.method, fields.get("accept-encoding"), fields.get("if-none-match"), fields.get("if-modified-since")
 
 
 @dataclass(slots=True)

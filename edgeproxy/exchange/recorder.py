@@ -6,6 +6,7 @@ moment it is whole; if its block cannot be committed (disk full), it is dropped 
 
 import asyncio
 import logging
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -62,11 +63,13 @@ class Recorder:
         self._clock = clock
         self.failure: EdgeError | None = None
         """Why the last response could not be recorded; None once one was again."""
-        cache.on_resident = self.make_forms
+        self.on_ready: Callable[[Site, Resident], None] = lambda site, resident: None
+        """Told when a resident may be served as a hit: it has its block, or came from disk, or has another form."""
+        cache.on_resident = self._loaded
 
     def note(self, error: EdgeError) -> None:
-        """Remember why something could not be kept. A copy: the error itself holds on to the frames it went through, and so to the
-        temporary file of a body, whose space would then never come free."""
+        """Remember why something could not be kept. A copy: the error itself holds on to the frames it went through, and so to
+        the temporary file of a body, whose space would then never come free."""
         self.failure = copy(error)
 
     @property
@@ -160,6 +163,7 @@ class Recorder:
         )
         self._cache.index.add(entry, version)
         resident.committed(replace(resident.stored, height=Height(block.height), response_time=block.time))
+        self.on_ready(site, resident)
         if entry.pending is resident:
             entry.pending = None
             if self._cache.tier.get(entry.tier_key) is not resident:
@@ -174,6 +178,11 @@ class Recorder:
             self._cache.tier.remove(entry.tier_key)
         self._cache.index.forget_if_empty(entry)
 
+    def _loaded(self, site: Site, resident: Resident) -> None:
+        """A version came back into memory, proved."""
+        self.make_forms(site, resident)
+        self.on_ready(site, resident)
+
     def make_forms(self, site: Site, resident: Resident) -> None:
         """Ask for the coded forms of a body; they are served from when they are ready."""
         fields = resident.stored.fields
@@ -184,14 +193,16 @@ class Recorder:
             return
         resident.compressible = self._forms.is_wanted(content_type, resident.stored.length)
         if resident.compressible:
-            self._forms.request(resident.stored.body, resident.body.value, content_type, partial(self._forms_ready, resident))
+            ready = partial(self._forms_ready, site, resident)
+            self._forms.request(resident.stored.body, resident.body.value, content_type, ready)
 
-    def _forms_ready(self, resident: Resident, made: dict[str, bytes]) -> None:
+    def _forms_ready(self, site: Site, resident: Resident, made: dict[str, bytes]) -> None:
         if self._cache.tier.get(resident.tier_key) is not resident:
             return
         for coding, data in made.items():
             resident.add_form(heads.coded_form(resident.stored, coding, data, sha256(data)))
         self._cache.tier.put(resident.tier_key, resident, resident.size)
+        self.on_ready(site, resident)
 
     def invalidate(self, site: Site, key: str, trace: str, *, under_way: bool) -> None:
         """An unsafe request succeeded (RFC 9111 section 4.4): nothing stored under `key` is sent again without validation.

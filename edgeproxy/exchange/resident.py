@@ -16,28 +16,29 @@ MAX_ANSWERS = 16
 
 JOINED_LIMIT = 65_536
 
+_HEAD = b"%sAge: %d\r\nCache-Status: edgeproxy;hit;ttl=%d;detail=fresh\r\n\r\n"
+
 
 class Answer:
     """One ready answer: everything but `Age` and `ttl` is fixed."""
 
-    __slots__ = ("body", "born", "fresh_until", "initial_age", "lead", "log_suffix", "ready", "second", "tail")
+    __slots__ = ("body", "born", "fresh_until", "initial_age", "lead", "log_suffix", "ready", "second")
 
-    def __init__(self, stored: StoredResponse, lead: bytes, tail: bytes, body: bytes, fresh_until: Instant) -> None:
+    def __init__(self, stored: StoredResponse, lead: bytes, body: bytes, fresh_until: Instant, log_suffix: bytes) -> None:
         self.born = stored.response_time // 1000
         self.initial_age = stored.initial_age
         self.fresh_until = fresh_until // 1000
         self.lead = lead
-        self.tail = tail
         self.body = body
         self.second = -1
         self.ready: bytes | tuple[bytes, bytes] = b""
-        self.log_suffix = b""
+        self.log_suffix = log_suffix if log_suffix.startswith(b",") else b"," + log_suffix
 
     def at(self, second: int) -> bytes | tuple[bytes, bytes]:
         """The bytes to send during this second of the wall clock."""
         if second != self.second:
             age = self.initial_age + max(0, second - self.born)
-            head = b"%sAge: %d\r\nCache-Status: edgeproxy;hit;ttl=%d%s" % (self.lead, age, self.fresh_until - second, self.tail)
+            head = _HEAD % (self.lead, age, self.fresh_until - second)
             self.ready = (head, self.body) if self.body else head
             self.second = second
         elif type(self.ready) is tuple and len(self.body) <= JOINED_LIMIT:
@@ -52,6 +53,7 @@ class Resident:
     __slots__ = (
         "answers",
         "body",
+        "codings",
         "compressible",
         "floor",
         "forms",
@@ -72,6 +74,8 @@ class Resident:
         self.ref = ref
         self.body = body
         self.forms: dict[str, Form] = {heads.IDENTITY: heads.identity_form(stored, body.value if body else None)}
+        self.codings = heads.IDENTITY
+        """The names of all forms, as one text."""
         self.compressible = False
         self.fresh_until = Instant(0)
         self.generation = -1
@@ -81,7 +85,7 @@ class Resident:
         """Size of the ledger when the request went to the origin: rules below it are older than this response."""
         self.tags: frozenset[str] = frozenset()
         self.groups: frozenset[str] = frozenset()
-        self.answers: dict[object, Answer] = {}
+        self.answers: dict[str, Answer] = {}
         self.size = 0
 
     @property
@@ -97,11 +101,12 @@ class Resident:
     def add_form(self, form: Form) -> None:
         """Another coding is ready to be served."""
         self.forms[form.coding] = form
+        self.codings = ",".join(sorted(self.forms))
         self.size += form.length
         self.answers.clear()
 
-    def keep_answer(self, shape: object, answer: Answer) -> None:
-        """Remember a ready answer for requests of this shape."""
+    def keep_answer(self, key: str, answer: Answer) -> None:
+        """Remember a ready answer for requests of one shape in one coding (`exchange.ready`)."""
         if len(self.answers) >= MAX_ANSWERS:
             self.answers.clear()
-        self.answers[shape] = answer
+        self.answers[key] = answer

@@ -99,6 +99,7 @@ class OriginClient:
 
     async def _try(self, origin: Origin, attempt: Try, tries: int) -> OriginResponse:
         request_time = self._clock.now()
+        attempt.number = tries
         self.tries += 1
         try:
             response = await self._pool(origin).send(attempt)

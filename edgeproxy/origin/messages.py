@@ -109,6 +109,14 @@ class OriginRequest:
     repeatable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What tracing hooks are told of one try, as their `trace_request_ctx`: which origin, and its number from 1."""
+
+    origin: str
+    number: int
+
+
 class Body(Protocol):
     """Where the bytes of a response come from."""
 

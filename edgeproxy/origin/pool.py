@@ -31,7 +31,7 @@ from edgeproxy.errors import (
 )
 from edgeproxy.origin.answer import Answer
 from edgeproxy.origin.connection import OriginConnection
-from edgeproxy.origin.messages import Interim, Origin, OriginRequest, OriginSettings
+from edgeproxy.origin.messages import Attempt, Interim, Origin, OriginRequest, OriginSettings
 from edgeproxy.origin.requesthead import encode_request_head
 from edgeproxy.tasks import spawn
 from edgeproxy.wire.fields import Fields
@@ -41,11 +41,13 @@ from edgeproxy.wire.grammar import is_token
 class Try:
     """One attempt to get a response. Handed through aiohttp as the request's data, and filled in on the way."""
 
-    __slots__ = ("answer", "body_taken", "on_interim", "request", "reused")
+    __slots__ = ("answer", "body_taken", "number", "on_interim", "request", "reused")
 
     def __init__(self, request: OriginRequest, on_interim: Interim | None) -> None:
         self.request = request
         self.on_interim = on_interim
+        self.number = 1
+        """Which try of its request this is."""
         self.reused = False
         """The connection had carried an exchange before."""
         self.body_taken = False
@@ -239,7 +241,12 @@ class OriginPool:
         url = self._traced_url(request.target) if self._traced else self._url
         try:
             response = await self._session.request(
-                request.method, url, data=attempt, allow_redirects=False, server_hostname=self._server_name
+                request.method,
+                url,
+                data=attempt,
+                allow_redirects=False,
+                server_hostname=self._server_name,
+                trace_request_ctx=Attempt(self._origin.url, attempt.number) if self._traced else None,
             )
         except EdgeError as error:
             error.fields.setdefault("origin", self._origin.url)

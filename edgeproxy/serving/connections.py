@@ -11,6 +11,7 @@ from typing import Protocol
 
 from edgeproxy.clock import Clock
 from edgeproxy.serving.heads import HeadMemo
+from edgeproxy.serving.outbox import Outbox
 from edgeproxy.serving.settings import ServingSettings
 from edgeproxy.serving.stream import Handler, Peer
 from edgeproxy.serving.transports import UNIX_ADDRESS
@@ -48,6 +49,7 @@ class Connections:
         self.settings = settings
         self.clock = clock
         self.scheme = scheme
+        self.outbox = Outbox()
         self.memo = HeadMemo(settings.bounds.memo_entries, settings.bounds.memo_bytes, settings.limits)
         self.draining = False
         self.accepted = 0

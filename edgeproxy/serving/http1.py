@@ -37,7 +37,7 @@ class Http1Connection(asyncio.Protocol):
     # fmt: off
     __slots__ = (
         "_body", "_buffer", "_eof", "_fresh", "_instant", "_known",
-        "_last", "_reading", "_ready", "_scheduled", "_shared",
+        "_last", "_outbox", "_queued", "_reading", "_ready", "_scheduled", "_shared",
         "_since", "_source", "_state", "_stream", "_task", "_touched", "_transport", "_unread", "_write", "gate", "peer",
     )
     # fmt: on
@@ -48,6 +48,9 @@ class Http1Connection(asyncio.Protocol):
         self._shared = shared
         self._instant = shared.handler.instant
         self._known = shared.memo.recent.get
+        self._outbox = shared.outbox
+        self._queued = False
+        """Whether the outbox holds an answer of this connection."""
         self._state = State.IDLE
         self._ready = False
         """Whether the hot path may be taken: IDLE, the client reads, and this is not to be the last answer."""
@@ -97,15 +100,28 @@ class Http1Connection(asyncio.Protocol):
                 self._refuse(internal_error())
                 return
             if answer is not None:
-                if isinstance(answer, bytes):
-                    self._write(answer)
-                else:
-                    self._transport.writelines(answer)
+                self._queued = True
+                self._outbox.put(self, answer)
                 return
             if request is not None:
                 self._begin(request)
                 return
         self._receive(data)
+
+    def write_ready(self, answer: Answer) -> None:
+        """From the outbox: a ready answer goes out now."""
+        self._queued = False
+        if self._state is State.CLOSED:
+            return
+        if isinstance(answer, bytes):
+            self._write(answer)
+        else:
+            self._transport.writelines(answer)
+
+    def _flush_ready(self) -> None:
+        """Before anything else is written or the connection ends: what was answered earlier goes first."""
+        if self._queued:
+            self._outbox.flush()
 
     def _instant_kin(self, data: bytes) -> Answer | None:
         """A ready answer for a head that is known but for its target."""
@@ -164,6 +180,7 @@ class Http1Connection(asyncio.Protocol):
     # --- heads ---
 
     def _receive(self, data: bytes) -> None:
+        self._flush_ready()
         match self._state:
             case State.IDLE | State.HEAD:
                 self._buffer.data += data
@@ -255,6 +272,7 @@ class Http1Connection(asyncio.Protocol):
     # --- exchanges ---
 
     def _begin(self, request: Request) -> None:
+        self._flush_ready()
         bounds = self._shared.settings.bounds
         if bounds.body_bytes is not None and request.body_length > bounds.body_bytes:
             self._refuse(RequestRefused("request body too large", status=413, limit=bounds.body_bytes))
@@ -363,6 +381,7 @@ class Http1Connection(asyncio.Protocol):
 
     def break_off(self, *, reset: bool) -> None:
         """End at once, so that the client sees that the message did not end."""
+        self._flush_ready()
         if self._state is State.CLOSED:
             return
         if reset:
@@ -401,6 +420,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _refuse(self, error: RequestRefused) -> None:
         """Answer with an error page as the last thing on this connection."""
+        self._flush_ready()
         if self.is_closing():
             return
         self._transport.write(self._shared.handler.refuse(error, self.peer))
@@ -408,6 +428,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """No next request: half-close, and drop what comes until the client closes or its time is over."""
+        self._flush_ready()
         if self._eof or not self._transport.can_write_eof():
             self._close()
             return
@@ -418,6 +439,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Send what is written, then close."""
+        self._flush_ready()
         if self._state is not State.CLOSED:
             self._move(Event.CLOSE)
             self._transport.close()

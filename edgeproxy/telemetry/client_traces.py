@@ -5,9 +5,7 @@ exchange that is not recorded, and the attributes that only the edge knows. Must
 session.
 """
 
-from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import aiohttp
 from opentelemetry import trace
@@ -16,14 +14,15 @@ from opentelemetry.instrumentation.aiohttp_client import create_trace_config
 from opentelemetry.sdk.trace import TracerProvider
 from yarl import URL
 
+from edgeproxy.origin.messages import Attempt
 from edgeproxy.telemetry import names
 from edgeproxy.telemetry.redaction import redacted_url
 from edgeproxy.telemetry.tracing import current_span
 
 
 def client_trace_config(provider: TracerProvider) -> aiohttp.TraceConfig:
-    """For `ClientSession(trace_configs=[...])`. The caller's `trace_request_ctx` may be a mapping of attribute names to values
-    (`names.ORIGIN`, `names.TRY`); try 2 and above also count as `http.request.resend_count`.
+    """For `ClientSession(trace_configs=[...])`. The caller's `trace_request_ctx` may be an `Attempt`; try 2 and above
+    also count as `http.request.resend_count`.
 
     The instrumentation takes the parent from the current context, makes its span current, and writes `traceparent` (and
     `tracestate`) over what the headers hold; it ends the span with the response head, so a body that breaks later shows on the
@@ -56,13 +55,12 @@ def _shown_url(url: URL) -> str:
 
 
 def _describe(span: trace.Span, context: SimpleNamespace) -> None:
-    given: Any = context.trace_request_ctx
-    if not isinstance(given, Mapping):
+    attempt = context.trace_request_ctx
+    if not isinstance(attempt, Attempt):
         return
-    span.set_attributes(given)
-    attempt = given.get(names.TRY)
-    if isinstance(attempt, int) and attempt > 1:
-        span.set_attribute(names.RESEND_COUNT, attempt - 1)
+    span.set_attributes({names.ORIGIN: attempt.origin, names.TRY: attempt.number})
+    if attempt.number > 1:
+        span.set_attribute(names.RESEND_COUNT, attempt.number - 1)
 
 
 async def _reused(_: aiohttp.ClientSession, context: SimpleNamespace, __: aiohttp.TraceConnectionReuseconnParams) -> None:

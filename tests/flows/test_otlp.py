@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from edgeproxy.origin.messages import Attempt
 from edgeproxy.telemetry import names
 from edgeproxy.telemetry.export import _NOISY, OncePerMinute
 from edgeproxy.telemetry.trace_settings import tracing_settings
@@ -91,7 +92,7 @@ def unmuted() -> None:
 
 async def fetched(tracing: Tracing, span: Span, url: str, attempt: int = 1, **headers: str) -> int:
     """One try at an origin, as the origin client makes it."""
-    context = {names.ORIGIN: "main", names.TRY: attempt}
+    context = Attempt("main", attempt)
     async with aiohttp.ClientSession(trace_configs=tracing.trace_configs()) as session:
         with span.current():
             async with session.get(url, headers=headers, trace_request_ctx=context) as response:

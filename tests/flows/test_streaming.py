@@ -188,6 +188,32 @@ async def test_a_passed_gzip_body_is_left_as_it_is(tmp_path: Path) -> None:
     assert answer.body == coded
 
 
+async def test_what_is_too_large_to_hold_back_replaces_a_good_copy_without_being_held(tmp_path: Path) -> None:
+    """A small replacement is received whole before it is sent; a large one is not, and the client gets all of it."""
+    gate, large = asyncio.Event(), PIECE * 64
+
+    async def way(request: web.Request) -> web.StreamResponse:
+        if "If-None-Match" not in request.headers:
+            return web.Response(text="old", headers={"Cache-Control": "max-age=60", "Age": "100", "ETag": '"1"'})
+        response = web.StreamResponse(headers={"Cache-Control": "max-age=60", "ETag": '"2"'})
+        await response.prepare(request)
+        await response.write(large)
+        await gate.wait()
+        await response.write(b"end")
+        return response
+
+    for limit in ("2MiB", "16MiB"):
+        folder, site = tmp_path / limit, f'[site.cache]\nmax_object = "{limit}"\n'
+        folder.mkdir()
+        gate.clear()
+        async with scripted({"/page": way}) as origin, running_edge(folder, origin.url, site=site) as (_, client):
+            assert (await client.ask("/page")).body == b"old"
+            async with asyncio.timeout(PATIENCE), client.session.get(client.base + "/page") as response:
+                assert await response.content.readexactly(len(large)) == large
+                gate.set()
+                assert await response.read() == b"end"
+
+
 # --- a client that leaves
 
 

@@ -54,6 +54,8 @@ CASES = [
     ("default: a cookie beside public", "Cookie: a=b", 'Cache-Control: public | ETag: "a"', 200, R.STORED),
     ("default: too large", "", f"{FRESH} | Content-Length: {1 << 40}", 200, R.TOO_LARGE),
     ("9213 the targeted field decides", "", "CDN-Cache-Control: max-age=60 | Cache-Control: no-store", 200, R.STORED),
+    ("default: an event stream is for one subscriber", "", f"{FRESH} | Content-Type: Text/Event-Stream;charset=utf-8", 200,
+     R.EVENT_STREAM),
     ("9213 the targeted field forbids", "", "CDN-Cache-Control: no-store | Cache-Control: max-age=60", 200, R.NO_STORE),
 ]  # fmt: skip
 
