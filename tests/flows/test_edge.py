@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from tests.support.edge import running_edge
 from tests.support.site import running_site
 
