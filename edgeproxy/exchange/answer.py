@@ -11,17 +11,14 @@ The ways through, in order:
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
-from edgeproxy.caching import invalidation, status, validation, vary
-from edgeproxy.caching.key import primary_key
+from edgeproxy.caching import status, validation, vary
 from edgeproxy.caching.model import (
     Failure,
     Fetch,
-    Mark,
     Pass,
     Reason,
     Refuse,
@@ -31,16 +28,17 @@ from edgeproxy.caching.model import (
 )
 from edgeproxy.caching.plan import after_failure, plan
 from edgeproxy.clock import Clock
-from edgeproxy.errors import ClientGone, Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
+from edgeproxy.errors import Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.ahead import ReadAhead
 from edgeproxy.exchange.cache import Cache, Found
+from edgeproxy.exchange.consequences import Consequences
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.failures import failure_of
 from edgeproxy.exchange.fetcher import FAILING, Fetcher, Question
 from edgeproxy.exchange.flights import Alone, Failed, Flight, Incoming, Outcome, Refreshed
-from edgeproxy.exchange.pages import error_page
+from edgeproxy.exchange.own import OwnAnswers
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.upgrade import open_upgrade
 from edgeproxy.origin.messages import Interim, OriginResponse
@@ -78,8 +76,9 @@ class Answerer:
     def __init__(self, parts: Parts) -> None:
         self._cache = parts.cache
         self._fetcher = parts.fetcher
-        self._recorder = parts.recorder
         self._delivery = parts.delivery
+        self._own = OwnAnswers(parts.delivery)
+        self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
         self._clock = parts.clock
         self._tracing = parts.tracing
 
@@ -106,16 +105,16 @@ class Answerer:
         request = exchange.request
         if request.target.startswith("/.edge/") or request.target == "/.edge":
             exchange.outcome = "own"
-            await self.page(exchange, 404)
+            await self._own.page(exchange, 404)
         elif via_loops(request.fields, ask.VIA_NAME):
             exchange.outcome = "refused"
-            await self.page(exchange, 508, proxy_error="proxy_loop_detected")
+            await self._own.page(exchange, 508, proxy_error="proxy_loop_detected")
         elif request.method == "TRACE":
             exchange.outcome = "refused"
-            await self.page(exchange, 405, allow=True)
+            await self._own.page(exchange, 405, allow=True)
         elif request.method == "OPTIONS" and (request.target == "*" or max_forwards(request) == 0):
             exchange.outcome = "own"
-            await self._options(exchange)
+            await self._own.options(exchange)
         elif request.upgrade is not None and request.upgrade.lower() != "h2c":
             exchange.outcome, exchange.reason = "passed", Reason.UPGRADE
             exchange.forward = Reason.UPGRADE
@@ -157,7 +156,7 @@ class Answerer:
                 await self._pass(exchange, found)
             case Refuse(code, reason):
                 exchange.outcome, exchange.reason = "refused", reason
-                await self.page(exchange, code)
+                await self._own.page(exchange, code)
             case Revalidate(_, conditions, reason):
                 exchange.forward = exchange.reason = reason
                 await self._fetch(exchange, found, conditions)
@@ -377,7 +376,7 @@ class Answerer:
         exchange.outcome = "failed"
         # A copy that may not be used unvalidated is a 504, whatever kept the origin away (RFC 9111 section 5.2.2.2).
         code = 504 if exchange.reason is Reason.STALE_FORBIDDEN else error.status
-        await self.page(exchange, code, proxy_error=error.proxy_error)
+        await self._own.page(exchange, code, proxy_error=error.proxy_error)
 
     # --- past the cache ---
 
@@ -409,11 +408,20 @@ class Answerer:
             exchange.proxy_status = status.proxy_status(error.proxy_error)
             raise
         exchange.origin_seconds = (response.response_time - response.request_time) / 1000
+        if request.method == "POST" and "content-location" in response.fields:
+            self._consequences.of_unsafe(exchange, response)
+            await self._post_as_get(exchange, found, response)
+            return
+        try:
+            await self._answer_passed(exchange, found, response, is_read=is_read)
+        finally:
+            await response.close()
+
+    async def _answer_passed(self, exchange: Exchange, found: Found, response: OriginResponse, *, is_read: bool) -> None:
+        """Note what the exchange means for the store, then stream the response."""
+        request = exchange.request
         if request.method not in ask.SAFE:
-            self._invalidate(exchange, response)
-            if request.method == "POST" and "content-location" in response.fields:
-                await self._post_as_get(exchange, found, response)
-                return
+            self._consequences.of_unsafe(exchange, response)
         elif is_read:
             if response.status in FAILING and self._stand_in(exchange, found, Failure.SERVER_ERROR):
                 await response.close()
@@ -421,7 +429,7 @@ class Answerer:
                 await self._failed(exchange, found, failing)
                 return
             if request.method == "HEAD":
-                self._update_from_head(exchange, found, response)
+                self._consequences.of_head(exchange, self._question(exchange, found, Fields()), response)
         await self._send_response(exchange, response)
 
     async def _post_as_get(self, exchange: Exchange, found: Found, response: OriginResponse) -> None:
@@ -434,34 +442,6 @@ class Answerer:
                 await self._delivery.incoming(exchange, incoming, incoming.writer.reader())
             case _:
                 await self._send_response(exchange, response)
-
-    def _update_from_head(self, exchange: Exchange, found: Found, response: OriginResponse) -> None:
-        """A HEAD may freshen a stored GET, or show that it is out of date (RFC 9111 section 4.3.5)."""
-        resident, entry = found.resident, found.entry
-        if resident is None or entry is None or response.status != 200 or not response.is_sound:
-            return
-        if validation.head_invalidates(resident.stored, response.head):
-            entry.held = Mark.SOFT if entry.held is Mark.NONE else entry.held
-            self._cache.judge(exchange.site, entry, resident)
-            return
-        question = self._question(exchange, found, Fields())
-        fresh = self._fetcher.freshened(question, response, resident, self._recorder.floor)
-        with exchange.span.current():
-            self._recorder.refresh(exchange.site, entry, fresh)
-
-    def _invalidate(self, exchange: Exchange, response: OriginResponse) -> None:
-        """An unsafe request that was carried out makes stored responses suspect (RFC 9111 section 4.4, RFC 9875)."""
-        with exchange.span.current():
-            self._invalidate_named(exchange, ResponseHead(response.status, response.fields))
-
-    def _invalidate_named(self, exchange: Exchange, head: ResponseHead) -> None:
-        site = exchange.site
-        for url in invalidation.invalidated_urls(exchange.request, head):
-            key = primary_key(url, site.keys)
-            under_way = self._fetcher.flights.under_way(key)
-            self._recorder.invalidate(site, key, exchange.span.trace_id, under_way=under_way)
-        for group in invalidation.invalidated_groups(exchange.request, head):
-            self._recorder.invalidate_group(site, group, exchange.span.trace_id)
 
     async def _send_response(self, exchange: Exchange, response: OriginResponse, ahead: ReadAhead | None = None) -> None:
         """Stream an origin's response through, as it comes; its body from `ahead`, when some was taken before."""
@@ -480,31 +460,6 @@ class Answerer:
             await stream.finish(response.trailers)
         finally:
             await body.close()
-
-    # --- answers of our own ---
-
-    async def _options(self, exchange: Exchange) -> None:
-        fields = Fields((("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),))
-        await self._delivery.head(exchange, 204, fields, None)
-        await exchange.stream.finish()
-
-    async def page(self, exchange: Exchange, code: int, *, proxy_error: str | None = None, allow: bool = False) -> None:
-        """An error page. After it an unread request body closes the connection."""
-        page = error_page(code, proxy_error=None if exchange.proxy_status else proxy_error)
-        fields = page.fields
-        if allow:
-            fields = fields.plus(("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"))
-        if exchange.forward:
-            if isinstance(exchange.reason, Reason):
-                exchange.detail = exchange.reason
-            fields = fields.plus(("Cache-Status", exchange.cache_status()))
-        elif exchange.reason is Reason.ONLY_IF_CACHED:
-            fields = fields.plus(("Cache-Status", status.cache_status_refused(exchange.reason)))
-        await self._delivery.head(exchange, code, fields, len(page.body))
-        with contextlib.suppress(ClientGone):
-            if exchange.request.method != "HEAD":
-                await exchange.stream.send(page.body)
-        await exchange.stream.finish()
 
 
 def _is_event_stream(response: OriginResponse) -> bool:

@@ -32,6 +32,7 @@ from edgeproxy.wire.messages import Request
 
 log = logging.getLogger("edgeproxy.handler")
 
+
 @dataclass(slots=True)
 class Hot:
     """What of a request decides its ready answer; kept in the request's memo for as long as the sites stay the same.

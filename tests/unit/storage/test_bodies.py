@@ -548,31 +548,6 @@ async def test_data_folder_that_cannot_be_made_is_a_start_error(tmp_path):
     await store.close()
 
 
-async def test_grown_waits_for_more_than_so_many_bytes_or_for_all_of_them(store):
-    writer = await store.writer()
-    waiting = asyncio.get_running_loop().create_task(writer.grown(10))
-    await writer.write(b"x" * 10)
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    await writer.write(b"x")
-    assert await waiting is True
-    assert await writer.grown(10) is True
-    waiting = asyncio.get_running_loop().create_task(writer.grown(1000))
-    await writer.finish()
-    assert await waiting is False
-
-
-async def test_grown_ends_with_the_failure_and_does_not_wait_for_what_is_not_kept(store):
-    broken, unkept = await store.writer(), await store.writer()
-    waiting = [asyncio.get_running_loop().create_task(writer.grown(10)) for writer in (broken, unkept)]
-    await asyncio.sleep(0)
-    await broken.discard(OriginTruncated("it broke off"))
-    unkept.stop_keeping(StoreError("over the limit"))
-    with pytest.raises(OriginTruncated):
-        await waiting[0]
-    assert await waiting[1] is True
-
-
 async def test_a_body_that_is_not_kept_is_whole_until_what_was_read_is_forgotten(store):
     writer = await store.writer()
     reader = writer.reader()

@@ -1,0 +1,46 @@
+"""Sends the answers that are the edge's own: error pages, and what OPTIONS asks of the edge itself.
+
+Owns: which fields they carry beside the page (`exchange.pages`). Must not decide when they are due.
+"""
+
+import contextlib
+
+from edgeproxy.caching import status
+from edgeproxy.caching.model import Reason
+from edgeproxy.errors import ClientGone
+from edgeproxy.exchange.deliver import Delivery
+from edgeproxy.exchange.exchange import Exchange
+from edgeproxy.exchange.pages import error_page
+from edgeproxy.wire.fields import Fields
+
+_ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
+
+
+class OwnAnswers:
+    """Writes them to streams."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    async def options(self, exchange: Exchange) -> None:
+        """Which methods there are at all (RFC 9110 section 9.3.7)."""
+        await self._delivery.head(exchange, 204, Fields((_ALLOW,)), None)
+        await exchange.stream.finish()
+
+    async def page(self, exchange: Exchange, code: int, *, proxy_error: str | None = None, allow: bool = False) -> None:
+        """An error page. After it an unread request body closes the connection."""
+        page = error_page(code, proxy_error=None if exchange.proxy_status else proxy_error)
+        fields = page.fields
+        if allow:
+            fields = fields.plus(_ALLOW)
+        if exchange.forward:
+            if isinstance(exchange.reason, Reason):
+                exchange.detail = exchange.reason
+            fields = fields.plus(("Cache-Status", exchange.cache_status()))
+        elif exchange.reason is Reason.ONLY_IF_CACHED:
+            fields = fields.plus(("Cache-Status", status.cache_status_refused(exchange.reason)))
+        await self._delivery.head(exchange, code, fields, len(page.body))
+        with contextlib.suppress(ClientGone):
+            if exchange.request.method != "HEAD":
+                await exchange.stream.send(page.body)
+        await exchange.stream.finish()
