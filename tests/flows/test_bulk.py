@@ -110,7 +110,7 @@ def test_a_gigabyte_up_with_bounded_memory(tmp_path: Path, chunked: bool) -> Non
         assert read_body(sock, head, rest) == b"%d" % crc_of(PIECES)
 
 
-def test_a_gigabyte_that_is_stored_comes_back_from_disk(tmp_path: Path) -> None:
+def test_half_a_gigabyte_that_is_stored_comes_back_from_disk(tmp_path: Path) -> None:
     """512 MiB, to keep the disk of the machine that tests; written and read back piece by piece, each checked."""
     pieces = PIECES // 2
     length = pieces * len(PIECE)
