@@ -22,7 +22,7 @@ from edgeproxy import __version__, systemd
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.presence import Running, announce, ensure_token, withdraw
 from edgeproxy.backend import Backend
-from edgeproxy.caching.key import KeyRules, primary_key
+from edgeproxy.caching.key import primary_key
 from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
@@ -149,7 +149,7 @@ class Edge:
 
     def _fill_index(self, fold: Fold) -> None:
         """Every version whose body is still there, under the key that its site's rules give it now."""
-        rules = {site.name: KeyRules(site.cache.ignore_query) for site in self.config.sites}
+        rules = {site.name: site.key_rules() for site in self.config.sites}
         versions = sorted(
             (version for variants in fold.by_url.values() for kept in variants.values() for version in kept),
             key=lambda version: version.height,
@@ -239,7 +239,7 @@ class Edge:
             name=site.name,
             hosts=site.hosts,
             policy=site.policy(),
-            keys=KeyRules(site.cache.ignore_query),
+            keys=site.key_rules(),
             origin=client,
             waiting=Waiting(stale_after=site.recovery.stale_after),
             memory_object=site.cache.memory_object,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from edgeproxy.caching.model import Digest, Height, Mark, Selecting, StoredResponse
+from edgeproxy.caching.model import Height, Mark, Selecting, StoredResponse
 from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import EdgeError
 from edgeproxy.exchange import heads
@@ -23,7 +23,6 @@ from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, PurgeNames, StoreDraft
-from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.verify import Verified
 from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.storage.forms import FormMaker
@@ -149,18 +148,9 @@ class Recorder:
             return
         block = done.result()
         self.failure = None
-        version = Version(
-            height=block.height,
-            leaf=block.leaf,
-            op=draft.op,
-            site=draft.site,
-            url=draft.url,
-            selecting=draft.selecting,
-            status=draft.status,
-            head=sha256(draft.head),
-            body=draft.body,
-            time=block.time,
-        )
+        # The fold took the block before the future was resolved; the index shares its version.
+        kept = self._sequencer.fold.by_url[draft.url][draft.selecting]
+        version = next(version for version in reversed(kept) if version.height == block.height)
         self._cache.index.add(entry, version)
         resident.committed(replace(resident.stored, height=Height(block.height), response_time=block.time))
         self.on_ready(site, resident)
@@ -251,7 +241,3 @@ class Recorder:
     async def purge(self, draft: PurgeDraft) -> Block:
         """Write a purge rule and wait until it is durable and in force; raises StoreError."""
         return await self._enact(draft)
-
-    def body_uses(self, digest: Digest) -> bool:
-        """Whether some version still names this body."""
-        return digest in self._cache.index.bodies()

@@ -94,11 +94,6 @@ class Resident:
         self.answers: dict[str, Answer] = {}
         self.size = 0
 
-    @property
-    def etags(self) -> list[str]:
-        """The validators of all forms."""
-        return [form.etag for form in self.forms.values() if form.etag]
-
     def committed(self, stored: StoredResponse) -> None:
         """Its block is there: the same response, now with a height."""
         self.stored = stored
