@@ -18,7 +18,7 @@ from edgeproxy.exchange.answer import Answerer
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.pages import error_page, whole_answer
-from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, make_answer, ranking, shape_of
+from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, kind_of, make_answer, ranking, shape_of
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site, Sites
 from edgeproxy.serving import stream as serving
@@ -46,9 +46,8 @@ class Hot:
     tier_key: str
     shape: str
     ranked: tuple[str, ...]
+    kind: str
     prefix: str | None
-    keys: dict[str, str] = field(default_factory=dict)
-    """`answer_key` for each set of codings that a response may be ready in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,11 @@ class EdgeHandler:
         self._answerer = answerer
         self._metrics = reporting.metrics
         self._log = reporting.access_log
+        self._log_hit = self._log.hit
         self._tracing = reporting.tracing
         self._clock = clock
         self._seconds = clock.seconds
+        self._rules = cache.rules
         self._tier_get = cache.tier.get
         self._trusted = _Trusted()
 
@@ -100,23 +101,18 @@ class EdgeHandler:
 
     def _ready(self, hot: Hot, resident: Resident, request: Request, target: str, peer: Peer) -> serving.Answer | None:
         """The ready answer of this shape, made if need be, while it holds: same rules, and fresh."""
-        if resident.generation != self._cache.rules.generation:
-            return None
         now = self._seconds()
-        if now * 1000 >= resident.fresh_until:
+        if now * 1000 >= resident.fresh_until or resident.generation != self._rules.generation:
             return None
-        key = hot.keys.get(resident.codings)
-        if key is None:
-            key = hot.keys[resident.codings] = answer_key(hot.shape, hot.ranked, resident)
-        answer = resident.answers.get(key)
+        answer = resident.answers.get(hot.kind)
         if answer is None:
             answer = self._prepare(hot, resident, request, target)
         if answer is None or (self._tracing.enabled and self._tracing.samples_hit(request)):
             return None
         metrics = hot.metrics
         metrics.hits += 1
-        metrics.bytes += len(answer.body)
-        self._log.hit(peer.log_prefix, answer.log_suffix)
+        metrics.bytes += answer.length
+        self._log_hit(peer.log_prefix, answer.log_suffix)
         return answer.at(int(now))
 
     def _warm(self, request: Request) -> Hot | None:
@@ -132,7 +128,8 @@ class EdgeHandler:
             return None
         prefix = self._cache.key_prefix(request) if key == request.url and not site.keys.ignore_query else None
         ranked = ranking(request.fields.get("accept-encoding"))
-        hot = Hot(self.sites, site, self._metrics.site(site.name), entry.tier_key, shape, ranked, prefix)
+        metrics = self._metrics.site(site.name)
+        hot = Hot(self.sites, site, metrics, entry.tier_key, shape, ranked, kind_of(shape, ranked), prefix)
         if slot.only is not None:
             # With variants the tier key may name another one tomorrow; those requests are looked up each time.
             request.memo["hot"] = hot
@@ -140,10 +137,14 @@ class EdgeHandler:
 
     def _prepare(self, hot: Hot, resident: Resident, request: Request, target: str) -> Answer | None:
         """Decide once for this shape, and keep the answer ready if there is one."""
-        url = f"{request.scheme}://{request.authority}{target}"
-        answer = make_answer(resident, request, url, hot.site.name, hot.site.policy, self._clock.now())
+        key = answer_key(hot.shape, hot.ranked, resident)
+        answer = resident.answers.get(key)
+        if answer is None:
+            url = f"{request.scheme}://{request.authority}{target}"
+            answer = make_answer(resident, request, url, hot.site.name, hot.site.policy, self._clock.now())
         if answer is not None:
-            resident.keep_answer(answer_key(hot.shape, hot.ranked, resident), answer)
+            resident.keep_answer(key, answer)
+            resident.keep_answer(hot.kind, answer)
         return answer
 
     def make_ready(self, site: Site, resident: Resident) -> None:

@@ -55,6 +55,11 @@ def ranking(accept_encoding: str | None) -> tuple[str, ...]:
     return tuple(ranked)
 
 
+def kind_of(shape: str, ranked: tuple[str, ...]) -> str:
+    """What requests have in common that get the same answer from any one response, whatever its forms. Never an `answer_key`."""
+    return f"\n{','.join(ranked)}\n{shape}"
+
+
 def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident) -> str:
     """The key of the answer of this shape in the form of `resident` that the client prefers."""
     forms = resident.forms

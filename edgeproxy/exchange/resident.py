@@ -4,6 +4,8 @@ Owns: what a hot hit needs, prepared: the forms of the body and, for each shape 
 `Age` and the `ttl` change, once a second. Must not look anything up and must not decide; who asks has decided already.
 """
 
+from functools import lru_cache
+
 from edgeproxy.caching.model import Mark, StoredResponse
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
@@ -11,20 +13,24 @@ from edgeproxy.exchange.heads import Form
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import Verified
 
-MAX_ANSWERS = 16
+MAX_ANSWERS = 32
 """Shapes kept ready for one response; more than this is a client playing games, and they start over."""
 
 JOINED_LIMIT = 65_536
 HOT = 4
 """Repeats within a second after which head and body are joined."""
 
-_HEAD = b"%sAge: %d\r\nCache-Status: edgeproxy;hit;ttl=%d;detail=fresh\r\n\r\n"
+
+@lru_cache(maxsize=8192)
+def _end_of_head(age: int, ttl: int) -> bytes:
+    """What changes from second to second. Many responses have the same: those of one age and lifetime."""
+    return b"Age: %d\r\nCache-Status: edgeproxy;hit;ttl=%d;detail=fresh\r\n\r\n" % (age, ttl)
 
 
 class Answer:
     """One ready answer: everything but `Age` and `ttl` is fixed."""
 
-    __slots__ = ("again", "body", "born", "fresh_until", "initial_age", "lead", "log_suffix", "ready", "second")
+    __slots__ = ("again", "body", "born", "fresh_until", "initial_age", "lead", "length", "log_suffix", "ready", "second")
 
     def __init__(self, stored: StoredResponse, lead: bytes, body: bytes, fresh_until: Instant, log_suffix: bytes) -> None:
         self.born = stored.response_time // 1000
@@ -32,6 +38,7 @@ class Answer:
         self.fresh_until = fresh_until // 1000
         self.lead = lead
         self.body = body
+        self.length = len(body)
         self.second = -1
         self.again = 0
         self.ready: bytes | tuple[bytes, bytes] = b""
@@ -40,14 +47,13 @@ class Answer:
     def at(self, second: int) -> bytes | tuple[bytes, bytes]:
         """The bytes to send during this second of the wall clock."""
         if second != self.second:
-            age = self.initial_age + max(0, second - self.born)
-            head = _HEAD % (self.lead, age, self.fresh_until - second)
+            head = self.lead + _end_of_head(self.initial_age + max(0, second - self.born), self.fresh_until - second)
             self.ready = (head, self.body) if self.body else head
             self.second = second
             self.again = 0
         elif self.again < HOT:
             self.again += 1
-            if self.again == HOT and isinstance(self.ready, tuple) and len(self.body) <= JOINED_LIMIT:
+            if self.again == HOT and isinstance(self.ready, tuple) and self.length <= JOINED_LIMIT:
                 # Asked for so often within a second that a copy in one piece pays: one buffer is written faster than two.
                 self.ready = b"".join(self.ready)
         return self.ready
@@ -107,7 +113,7 @@ class Resident:
         self.answers.clear()
 
     def keep_answer(self, key: str, answer: Answer) -> None:
-        """Remember a ready answer for requests of one shape in one coding (`exchange.ready`)."""
+        """Remember a ready answer: by its `ready.answer_key`, and by the kind of each request that got it (`ready.kind_of`)."""
         if len(self.answers) >= MAX_ANSWERS:
             self.answers.clear()
         self.answers[key] = answer

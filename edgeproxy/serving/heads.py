@@ -33,6 +33,12 @@ _PLAIN = re.compile(
     % {b"others": _OTHERS, b"host": _HOST, b"coding": _CODING}
 )
 _PLAIN_LINES = 3 * 16 + 2
+_VERSION = b" HTTP/1.1\r"
+_REFERER = b"\nReferer: "
+_VALUE_BYTES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
+"""What a field value may hold (RFC 9110 section 5.5)."""
+_TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
+"""What a target in origin form may hold, as `_PLAIN` has it."""
 _NEVER = re.compile(rb"(?!)")
 
 _END = b"\r\n\r\n"
@@ -145,14 +151,20 @@ class HeadMemo:
     half of the entries and bytes. `recent` stays the same object, so that its `get` can be kept by the hot path.
 
     Beside them one request for each host and set of codings: most heads differ from it in their target and in lines that do not
-    matter for an answer that is ready (`kin`).
+    matter for an answer that is ready (`kin`). Field lines that come again with other targets and another `Referer`, as a browser
+    sends them, are known by their bytes; others are judged by a pattern.
     """
 
-    __slots__ = ("_bytes", "_half_bytes", "_half_entries", "_kin", "_limits", "_old", "_plain", "_seen", "_turn", "recent")
+    # fmt: off
+    __slots__ = (
+        "_bytes", "_half_bytes", "_half_entries", "_kin", "_known_lines", "_limits", "_old", "_plain", "_seen", "_turn", "recent",
+    )
+    # fmt: on
 
     def __init__(self, entries: int, size: int, limits: Limits) -> None:
         self._limits = limits
         self._kin: dict[tuple[bytes, bytes | None], Request] = {}
+        self._known_lines: dict[bytes, Request] = {}
         self._plain = _PLAIN if limits.field_count >= _PLAIN_LINES else _NEVER
         self.recent: dict[bytes, Request] = {}
         self._old: dict[bytes, Request] = {}
@@ -175,6 +187,17 @@ class HeadMemo:
     def kin(self, head: bytes) -> tuple[Request, str] | None:
         """A request that is the same in all that matters but its target, and the target, when these bytes are one whole plain
         head whose like is known."""
+        line, _, lines = head.partition(_VERSION)
+        lines = _without_referer(lines)
+        known = self._known_lines.get(lines)
+        if known is None:
+            return self._kin_by_pattern(head, lines)
+        target = line[4:]
+        if not line.startswith(b"GET /") or target.translate(None, _TARGET_BYTES) or len(target) > self._limits.target_bytes:
+            return None
+        return known, target.decode("latin-1")
+
+    def _kin_by_pattern(self, head: bytes, lines: bytes) -> tuple[Request, str] | None:
         if len(head) > MEMO_HEAD_BYTES:
             return None
         match = self._plain.fullmatch(head)
@@ -184,6 +207,10 @@ class HeadMemo:
         known = self._kin.get((host or host_after, coding or coding_before))
         if known is None or len(target) > self._limits.target_bytes:
             return None
+        if self._is_second_sight(lines):
+            if len(self._known_lines) >= MAX_KIN:
+                self._known_lines.clear()
+            self._known_lines[lines] = known
         return known, target.decode("latin-1")
 
     def offer_kin(self, head: bytes, known: Request, target: str) -> None:
@@ -226,3 +253,17 @@ class HeadMemo:
             self._bytes = 0
         self.recent[head] = request
         self._bytes += len(head)
+
+
+def _without_referer(lines: bytes) -> bytes:
+    """Field lines without the first `Referer`, which says nothing about an answer; b"" when its value is none.
+
+    `lines` begin with the line feed that ends the request line.
+    """
+    before, referer, behind = lines.partition(_REFERER)
+    if not referer:
+        return lines
+    value, _, after = behind.partition(b"\r")
+    if value.translate(None, _VALUE_BYTES) or before.endswith(b"\n\r"):  # the empty line: what follows is another request
+        return b""
+    return before + after

@@ -36,9 +36,9 @@ class Http1Connection(asyncio.Protocol):
 
     # fmt: off
     __slots__ = (
-        "_body", "_buffer", "_eof", "_fresh", "_instant", "_known",
-        "_last", "_outbox", "_queued", "_reading", "_ready", "_scheduled", "_shared",
-        "_since", "_source", "_state", "_stream", "_task", "_touched", "_transport", "_unread", "_write", "gate", "peer",
+        "_body", "_buffer", "_eof", "_fresh", "_instant", "_instant_like", "_kin", "_known", "_last", "_memo", "_outbox",
+        "_queued", "_reading", "_ready", "_scheduled", "_shared", "_since", "_source", "_state", "_stream", "_task", "_touched",
+        "_transport", "_unread", "_write", "_writelines", "gate", "peer",
     )
     # fmt: on
 
@@ -47,7 +47,10 @@ class Http1Connection(asyncio.Protocol):
     def __init__(self, shared: Connections) -> None:
         self._shared = shared
         self._instant = shared.handler.instant
+        self._instant_like = shared.handler.instant_like
+        self._memo = shared.memo
         self._known = shared.memo.recent.get
+        self._kin = shared.memo.kin
         self._outbox = shared.outbox
         self._queued = False
         """Whether the outbox holds an answer of this connection."""
@@ -77,6 +80,7 @@ class Http1Connection(asyncio.Protocol):
         """Enter the registry; over its limits, say so and close."""
         self._transport = cast(asyncio.Transport, transport)
         self._write = self._transport.write
+        self._writelines = self._transport.writelines
         self._transport.set_write_buffer_limits(high=self._shared.settings.bounds.write_buffer_bytes)
         self.peer = peer_of(self._transport)
         self._last = self._shared.draining
@@ -116,7 +120,7 @@ class Http1Connection(asyncio.Protocol):
         if isinstance(answer, bytes):
             self._write(answer)
         else:
-            self._transport.writelines(answer)
+            self._writelines(answer)
 
     def _flush_ready(self) -> None:
         """Before anything else is written or the connection ends: what was answered earlier goes first."""
@@ -125,13 +129,13 @@ class Http1Connection(asyncio.Protocol):
 
     def _instant_kin(self, data: bytes) -> Answer | None:
         """A ready answer for a head that is known but for its target."""
-        memo = self._shared.memo
-        kin = memo.kin(data)
+        kin = self._kin(data)
         if kin is None:
             return None
-        answer = self._shared.handler.instant_like(*kin, self.peer)
+        known, target = kin
+        answer = self._instant_like(known, target, self.peer)
         if answer is not None:
-            memo.offer_kin(data, *kin)
+            self._memo.offer_kin(data, known, target)
         return answer
 
     def eof_received(self) -> bool:

@@ -19,6 +19,7 @@ from edgeproxy.telemetry.log_writer import LogWriter
 TICK_SECONDS: Final = 0.2
 HAND_OVER_LINES: Final = 2048
 """About half a mebibyte of lines: what the loop holds before the writing thread gets it, when that comes before the tick."""
+_PIECES: Final = 3 * HAND_OVER_LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,17 @@ class AccessLog:
 
 
 class WrittenLog(AccessLog):
-    """A log with a target. Lines are kept until the next tick or until there are `HAND_OVER_LINES` of them."""
+    """A log with a target. Lines are kept until the next tick or until there are `HAND_OVER_LINES` of them, in three pieces each:
+    joined together with all others they are copied once."""
 
-    __slots__ = ("_clock", "_lines", "_stamp", "_tick", "_writer")
+    __slots__ = ("_clock", "_pieces", "_stamp", "_tick", "_writer")
 
     enabled = True
 
     def __init__(self, writer: LogWriter, clock: Clock) -> None:
         self._writer = writer
         self._clock = clock
-        self._lines: list[bytes] = []
+        self._pieces: list[bytes] = []
         self._stamp = stamp(clock.now())
         self._tick: asyncio.TimerHandle | None = None
 
@@ -99,14 +101,14 @@ class WrittenLog(AccessLog):
         return self._writer.lost
 
     def hit(self, prefix: bytes, ready_suffix: bytes) -> None:
-        lines = self._lines
-        lines.append(self._stamp + prefix + ready_suffix)
-        if len(lines) >= HAND_OVER_LINES:
+        pieces = self._pieces
+        pieces += (self._stamp, prefix, ready_suffix)
+        if len(pieces) >= _PIECES:
             self._hand_over()
 
     def write(self, entry: Entry) -> None:
-        self._lines.append(stamp(self._clock.now()) + log_prefix(entry.client) + _rest(entry))
-        if len(self._lines) >= HAND_OVER_LINES:
+        self._pieces += (stamp(self._clock.now()), log_prefix(entry.client), _rest(entry))
+        if len(self._pieces) >= _PIECES:
             self._hand_over()
 
     def start(self) -> None:
@@ -115,23 +117,23 @@ class WrittenLog(AccessLog):
 
     def _ticked(self) -> None:
         self._stamp = stamp(self._clock.now())
-        if self._lines:
+        if self._pieces:
             self._hand_over()
         self._tick = asyncio.get_running_loop().call_later(TICK_SECONDS, self._ticked)
 
     def _hand_over(self) -> None:
-        lines, self._lines = self._lines, []
-        self._writer.put(b"".join(lines), len(lines))
+        pieces, self._pieces = self._pieces, []
+        self._writer.put(b"".join(pieces), len(pieces) // 3)
 
     def reopen(self) -> None:
-        if self._lines:
+        if self._pieces:
             self._hand_over()
         self._writer.reopen()
 
     async def stop(self) -> None:
         if self._tick is not None:
             self._tick.cancel()
-        if self._lines:
+        if self._pieces:
             self._hand_over()
         await asyncio.to_thread(self._writer.stop)
 

@@ -1,5 +1,7 @@
 """Finding heads in bytes, and the memo of parsed heads."""
 
+from collections.abc import Callable
+
 import pytest
 
 from edgeproxy.errors import RequestRefused
@@ -163,8 +165,20 @@ def memo_that_knows(head: bytes) -> HeadMemo:
     return memo
 
 
-def test_a_head_with_known_fields_is_known_but_for_its_target() -> None:
-    memo = memo_that_knows(b"GET /one HTTP/1.1" + FIELDS)
+def memo_that_knows_the_lines(head: bytes) -> HeadMemo:
+    """The same, and the field lines have come so often that they are known by their bytes."""
+    memo = memo_that_knows(head)
+    for _ in range(2):
+        assert memo.kin(head.replace(b"/one", b"/two")) is not None
+    return memo
+
+
+KNOWING = [memo_that_knows, memo_that_knows_the_lines]
+
+
+@pytest.mark.parametrize("knowing", KNOWING)
+def test_a_head_with_known_fields_is_known_but_for_its_target(knowing: Callable[[bytes], HeadMemo]) -> None:
+    memo = knowing(b"GET /one HTTP/1.1" + FIELDS)
     kin = memo.kin(b"GET /two?b=%20 HTTP/1.1" + FIELDS)
     assert kin is not None
     known, target = kin
@@ -193,8 +207,11 @@ def test_a_head_with_known_fields_is_known_but_for_its_target() -> None:
         b"GET /" + b"a" * 20_000 + b" HTTP/1.1" + FIELDS,
     ],
 )
-def test_only_an_origin_form_line_of_the_same_method_before_the_same_fields_is_kin(head: bytes) -> None:
-    assert memo_that_knows(b"GET /one HTTP/1.1" + FIELDS).kin(head) is None
+@pytest.mark.parametrize("knowing", KNOWING)
+def test_only_an_origin_form_line_of_the_same_method_before_the_same_fields_is_kin(
+    knowing: Callable[[bytes], HeadMemo], head: bytes
+) -> None:
+    assert knowing(b"GET /one HTTP/1.1" + FIELDS).kin(head) is None
 
 
 INCIDENTAL = (
@@ -235,8 +252,25 @@ def test_incidental_fields_do_not_make_a_stranger() -> None:
         b"\r\nHost: a.test\r\nCookie: " + b"a" * 5000 + b"\r\n\r\n",
     ],
 )
-def test_fields_that_matter_and_lines_that_are_malformed_make_a_stranger(fields: bytes) -> None:
-    assert memo_that_knows(b"GET /one HTTP/1.1" + FIELDS).kin(b"GET /two HTTP/1.1" + fields) is None
+@pytest.mark.parametrize("knowing", KNOWING)
+def test_fields_that_matter_and_lines_that_are_malformed_make_a_stranger(
+    knowing: Callable[[bytes], HeadMemo], fields: bytes
+) -> None:
+    assert knowing(b"GET /one HTTP/1.1\r\nHost: a.test\r\n\r\n").kin(b"GET /two HTTP/1.1" + fields) is None
+
+
+@pytest.mark.parametrize("knowing", KNOWING)
+@pytest.mark.parametrize("referer", [b"http://a.test/" + b"x" * 40, b"", b"\t \x80\xff"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_referer_of_any_value_in_any_place_does_not_make_a_stranger(
+    knowing: Callable[[bytes], HeadMemo], referer: bytes, place: int
+) -> None:
+    memo = knowing(b"GET /one HTTP/1.1" + FIELDS)
+    lines = [b"Host: a.test\r\n", b"Accept: */*\r\n"]
+    lines.insert(place, b"Referer: %b\r\n" % referer)
+    kin = memo.kin(b"GET /two HTTP/1.1\r\n%b\r\n" % b"".join(lines))
+    assert kin is not None
+    assert kin[1] == "/two"
 
 
 def test_a_kin_that_is_answered_often_is_known_as_a_whole() -> None:
