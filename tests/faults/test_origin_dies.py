@@ -79,7 +79,7 @@ def assert_verified(page: Page, answer: Answer, version: str = "1") -> None:
     # A copy that came in the last moment before the failure is proved by its digest alone until its block is committed.
     assert answer["Edge-Block"].isdigit() or int(answer["Age"]) <= 2
     born = email.utils.parsedate_to_datetime(answer["Date"]).timestamp()
-    assert abs(time.time() - born - int(answer["Age"])) <= 2, (answer["Date"], answer["Age"])
+    assert abs(answer.received - born - int(answer["Age"])) <= 2, (answer.received, answer["Date"], answer["Age"])
 
 
 def assert_stands_in(page: Page, answer: Answer, detail: str, error: str, version: str = "1") -> None:

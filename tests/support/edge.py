@@ -66,6 +66,8 @@ class Answer:
     status: int
     headers: "aiohttp.typedefs.LooseHeaders"
     body: bytes
+    received: float = field(default_factory=time.time)
+    """POSIX seconds; `Age` is true for this moment."""
 
     def __getitem__(self, name: str) -> str:
         return self.headers.get(name, "")  # type: ignore[union-attr]

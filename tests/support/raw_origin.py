@@ -2,6 +2,7 @@
 port 0 on 127.0.0.1."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import struct
@@ -99,7 +100,8 @@ class RawOrigin:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in self.connections:
-            connection.writer.transport.abort()
+            with contextlib.suppress(AttributeError):  # asyncio's transport has no loop any more once the connection is lost
+                connection.writer.transport.abort()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
