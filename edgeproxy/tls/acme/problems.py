@@ -150,7 +150,10 @@ def resource_failure(problem: Problem) -> IssuanceFailed:
 def validation_failure(failures: Sequence[FailedValidation]) -> IssuanceFailed:
     """The error for names that could not be validated: the strictest of them decides about the next attempt."""
     strictest = max((failure.problem for failure in failures), key=lambda problem: _STRICTNESS[_inside(problem)])
-    words = "; ".join(f"{each.name} ({each.challenge}): {each.problem.type}: {each.problem.detail}" for each in failures)
+    share = max(80, DETAIL_LENGTH // len(failures) - 2)  # so that one long story does not hide the others
+    words = "; ".join(
+        clean(f"{each.name} ({each.challenge}): {each.problem.type}: {each.problem.detail}", share) for each in failures
+    )
     names = tuple(each.name for each in failures)
     return IssuanceFailed(strictest.type, clean(words), retry=_inside(strictest), failed_names=names, url=strictest.url)
 
