@@ -1,22 +1,24 @@
-"""What an authority may answer, as a table: which requests follow, in which order, after which waits, and what the caller is told.
+"""What an authority may answer, as a table: which requests follow, in which order, after which waits, and what is told.
 
 The authority is the stub of `tests.support.acme_stub`; its log is the proof. Time is a manual clock that moves by the waits that
 the client asks for, so the log shows them and no test sleeps.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeproxy.clock import ManualClock
 from edgeproxy.errors import IssuanceFailed, Retry
+from edgeproxy.tasks import spawn
 from edgeproxy.tls.acme.chains import names_of, renewal_id
 from edgeproxy.tls.acme.issuer import Authority, ExternalAccount, Issued, Issuer, RenewalInfo, Waits
 from tests.support.acme_issuing import pem
@@ -27,6 +29,7 @@ from tests.support.challenge_servers import HttpAnswers, alpn_answers, http_answ
 CREATED = ["directory", "newNonce", "newAccount", "newOrder"]
 PROVED = ["authorization", "challenge", "authorization"]
 ISSUED = ["finalize", "order", "certificate"]
+FRESH = ["newNonce"]  # an answer that was lost took its nonce along
 NAME = "www.made-up.test"
 
 
@@ -100,12 +103,12 @@ class Overcome:
 
 
 BAD_NONCE = problem(400, "badNonce")
+TWICE = ("newAccount", "newOrder", "challenge", "finalize", "certificate")
 OVERCOME = [
     Overcome(
         "badNonce once for each kind of request: at once again, with the nonce of the refusal",
-        {step: [BAD_NONCE] for step in ("newAccount", "newOrder", "challenge", "finalize", "certificate")},
-        ["directory", "newNonce", *["newAccount"] * 2, *["newOrder"] * 2]
-        + ["authorization", *["challenge"] * 2, "authorization", *["finalize"] * 2, "order", *["certificate"] * 2],
+        {step: [BAD_NONCE] for step in TWICE},
+        [step for step in CREATED + PROVED + ISSUED for _ in range(2 if step in TWICE else 1)],
         [0.1, 0.1],
     ),
     Overcome(
@@ -123,31 +126,31 @@ OVERCOME = [
     Overcome(
         "the connection is closed while an authorization is read, and while it is looked at",
         {"authorization": [hang_up, None, hang_up]},
-        [*CREATED, "authorization", "authorization", "challenge", "authorization", "authorization", *ISSUED],
+        [*CREATED, "authorization", *FRESH, "authorization", "challenge", "authorization", *FRESH, "authorization", *ISSUED],
         [1.0, 0.1, 1.0, 0.1],
     ),
     Overcome(
         "the connection is closed when a challenge is answered; the authority had not heard it",
         {"challenge": [hang_up]},
-        [*CREATED, "authorization", "challenge", "challenge", "authorization", *ISSUED],
+        [*CREATED, "authorization", "challenge", *FRESH, "challenge", "authorization", *ISSUED],
         [1.0, 0.1, 0.1],
     ),
     Overcome(
         "the connection is closed when a challenge is answered; the authority had heard it, and refuses the second",
         {"challenge": [lose_answer]},
-        [*CREATED, "authorization", "challenge", "challenge", "authorization", *ISSUED],
+        [*CREATED, "authorization", "challenge", *FRESH, "challenge", "authorization", *ISSUED],
         [1.0, 0.1, 0.1],
     ),
     Overcome(
         "the connection is closed when the order is finalized; the order is still ready, and finalized again",
         {"finalize": [hang_up]},
-        [*CREATED, *PROVED, "finalize", "order", "finalize", "order", "certificate"],
+        [*CREATED, *PROVED, "finalize", *FRESH, "order", "finalize", "order", "certificate"],
         [0.1, 0.1, 0.1],
     ),
     Overcome(
         "the connection is closed when the order is finalized; the authority had heard it",
         {"finalize": [lose_answer]},
-        [*CREATED, *PROVED, "finalize", "order", "certificate"],
+        [*CREATED, *PROVED, "finalize", *FRESH, "order", "certificate"],
         [0.1, 0.1],
     ),
     Overcome(
@@ -171,7 +174,7 @@ OVERCOME = [
     Overcome(
         "the connection is closed when the chain is fetched: fetched again",
         {"certificate": [hang_up, hang_up]},
-        [*CREATED, *PROVED, "finalize", "order", "certificate", "certificate", "certificate"],
+        [*CREATED, *PROVED, "finalize", "order", "certificate", *FRESH, "certificate", *FRESH, "certificate"],
         [0.1, 0.1, 1.0, 1.7],
     ),
 ]
@@ -198,7 +201,7 @@ async def test_polling_waits_as_long_as_the_authority_asks(tmp_path: Path, form:
             # An HTTP date is a point in time: 7 seconds after the start for all looks, which later ones have behind them.
             it.stub.settings.retry_after = formatdate(it.clock.seconds() + seconds, usegmt=True)
         await it.obtain()
-        assert it.stub.steps() == CREATED + [*PROVED, "authorization", "finalize", "order", "order", "order", "certificate"]
+        assert it.stub.steps() == [*CREATED, *PROVED, "authorization", "finalize", "order", "order", "order", "certificate"]
         assert it.waits == ([0.1, 7.0, 7.0, 7.0, 7.0] if form == "seconds" else [0.1, 6.9, 0.1, 0.1, 0.1])
 
 
@@ -333,7 +336,15 @@ REFUSED = [
         Retry.NOT_BEFORE,
         3600.0,
     ),
-    Refused("rateLimited with a date", "newOrder", dated(429, "rateLimited", 7_200.0), CREATED, "rateLimited", Retry.NOT_BEFORE, 7200.0),
+    Refused(
+        "rateLimited with a date",
+        "newOrder",
+        dated(429, "rateLimited", 7_200.0),
+        CREATED,
+        "rateLimited",
+        Retry.NOT_BEFORE,
+        7200.0,
+    ),
     Refused("rateLimited without a time", "newOrder", always(problem(429, "rateLimited")), CREATED, "rateLimited", Retry.SOON),
     Refused(
         "rateLimited in finalize for longer than patience",
@@ -343,7 +354,7 @@ REFUSED = [
         "rateLimited",
         Retry.NOT_BEFORE,
         90_000.1,
-        state="finalize",
+        state="await",
     ),
     Refused(
         "paused: only a person can lift it, at the page that is named",
@@ -365,8 +376,12 @@ REFUSED = [
         words="HTTP 503 Service Unavailable: 503 Service&nbsp;down come back",
     ),
     Refused("503 in HTML", "directory", always(page(503, HTML)), ["directory"], "serverInternal", Retry.SOON, words="HTTP 503"),
-    Refused("no directory but a page", "directory", always(page(200, HTML)), ["directory"], "badAnswer", Retry.SOON, words="JSON"),
-    Refused("404 for the directory", "directory", always(page(404, "")), ["directory"], "malformed", Retry.SOON, words="HTTP 404"),
+    Refused(
+        "no directory but a page", "directory", always(page(200, HTML)), ["directory"], "badAnswer", Retry.SOON, words="JSON"
+    ),
+    Refused(
+        "404 for the directory", "directory", always(page(404, "")), ["directory"], "malformed", Retry.SOON, words="HTTP 404"
+    ),
     Refused("no nonce to be had", "newNonce", always(page(500, "")), CREATED[:2], "serverInternal", Retry.SOON, words="HTTP 500"),
     Refused(
         "rejectedIdentifier, by name",
@@ -389,9 +404,19 @@ REFUSED = [
         Retry.OTHER_CA,
         words=f"planned; {NAME}: rejectedIdentifier: never",
     ),
-    Refused("caa", "finalize", always(problem(403, "caa")), [*CREATED, *PROVED, "finalize"], "caa", Retry.OTHER_CA, state="finalize"),
+    Refused(
+        "caa", "finalize", always(problem(403, "caa")), [*CREATED, *PROVED, "finalize"], "caa", Retry.OTHER_CA, state="finalize"
+    ),
     Refused("unauthorized account", "newOrder", always(problem(403, "unauthorized")), CREATED, "unauthorized", Retry.OPERATOR),
-    Refused("badCSR", "finalize", always(problem(400, "badCSR")), [*CREATED, *PROVED, "finalize"], "badCSR", Retry.OTHER_CA, state="finalize"),
+    Refused(
+        "badCSR",
+        "finalize",
+        always(problem(400, "badCSR")),
+        [*CREATED, *PROVED, "finalize"],
+        "badCSR",
+        Retry.OTHER_CA,
+        state="finalize",
+    ),
     Refused("a profile refused", "newOrder", always(problem(400, "invalidProfile")), CREATED, "invalidProfile", Retry.OPERATOR),
     Refused(
         "externalAccountRequired",
@@ -423,7 +448,7 @@ REFUSED = [
         "the connection is always closed: six looks, then the attempt is over",
         "authorization",
         always(*[hang_up] * 50),
-        [*CREATED, *["authorization"] * 6],
+        [*CREATED, "authorization", *(["newNonce", "authorization"] * 5)],
         "unreachable",
         Retry.SOON,
         words="",
@@ -442,9 +467,7 @@ REFUSED = [
 ]
 
 
-def _lost_order() -> "object":
-    from aiohttp import web
-
+def _lost_order() -> web.Response:
     return web.json_response({"status": "invalid", "authorizations": [], "finalize": "http://127.0.0.1/finalize"})
 
 
@@ -551,13 +574,11 @@ SPOILED = {
         ec.generate_private_key(ec.SECP256R1()).public_key(), [x509.DNSName(NAME)], 86_400.0
     ),
     "other names": lambda ca, csr, _: ca.issue_for(csr.public_key(), [x509.DNSName("other.test")], 86_400.0),
-    "more names": lambda ca, csr, _: ca.issue_for(
-        csr.public_key(), [x509.DNSName(NAME), x509.DNSName("other.test")], 86_400.0
-    ),
+    "more names": lambda ca, csr, _: ca.issue_for(csr.public_key(), [x509.DNSName(NAME), x509.DNSName("other.test")], 86_400.0),
     "ended": lambda ca, csr, _: ca.issue(csr, -60.0),
-    "a broken chain": lambda ca, csr, chain: chain.split(b"-----END CERTIFICATE-----\n")[0]
-    + b"-----END CERTIFICATE-----\n"
-    + ca.root,
+    "a broken chain": lambda ca, csr, chain: (
+        chain.split(b"-----END CERTIFICATE-----\n")[0] + b"-----END CERTIFICATE-----\n" + ca.root
+    ),
     "the wrong order": lambda ca, csr, chain: pem(ca.intermediate) + chain,
     "no chain": lambda ca, csr, _: b"<html>a page</html>",
     "nothing": lambda ca, csr, _: b"",
@@ -676,7 +697,7 @@ async def test_closing_ends_what_is_going_on_at_once(tmp_path: Path) -> None:
             await issuer.obtain([NAME])
         return failed.value
 
-    asking: Awaitable[IssuanceFailed] = asyncio.ensure_future(ask())
+    asking = spawn(ask(), name="asking")
     await held.wait()
     await issuer.close()
     assert (await asyncio.wait_for(asking, 10)).problem == "closed"

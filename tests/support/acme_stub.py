@@ -34,6 +34,8 @@ from edgeproxy.tls.acme.tls_alpn import sni_of
 from tests.support.acme_issuing import IssuingAuthority
 
 Answer = Callable[[web.Request], web.Response]
+_KEY = web.RequestKey("key", josepy.JWK)
+_ACCOUNT = web.RequestKey("account", josepy.JWK)
 TYPES = ("http-01", "tls-alpn-01", "dns-01")
 PREFIX = "urn:ietf:params:acme:error:"
 
@@ -216,8 +218,8 @@ class AcmeStub:
                 return payload, problem(400, "accountDoesNotExist")
         else:
             key = josepy.JWK.from_json(protected["jwk"])
-            request["key"] = key
-        request["account"] = key
+            request[_KEY] = key
+        request[_ACCOUNT] = key
         if not signed.verify(key):
             return payload, problem(401, "unauthorized", "wrong signature")
         return payload, None
@@ -240,7 +242,7 @@ class AcmeStub:
         return web.json_response(document)
 
     def _new_account(self, request: web.Request, payload: Any) -> web.Response:
-        key = request["key"]
+        key = request[_KEY]
         for url, known in self.accounts.items():
             if known == key:
                 return web.json_response({"status": "valid"}, headers={"Location": url})
@@ -323,7 +325,7 @@ class AcmeStub:
         name = authorization["identifier"]["value"]
         error = self.settings.failing.get((name, kind))
         if error is None and self.settings.validating:
-            error = await self._validate(kind, name, challenge["token"], request["account"])
+            error = await self._validate(kind, name, challenge["token"], request[_ACCOUNT])
         challenges = [
             {**each, **({"error": error} if error and each is challenge else {})} for each in authorization["challenges"]
         ]

@@ -143,6 +143,7 @@ class OrderRun:
         self._order: resources.Order
         self._chosen: list[tuple[str, Authorization, Challenge]] = []
         self._not_before: float | None = None
+        self._trouble: IssuanceFailed | None = None
         self._chain = b""
 
     @property
@@ -271,9 +272,9 @@ class OrderRun:
         except IssuanceFailed as failure:
             if self._finalizations >= _FINALIZATIONS or not (failure.problem == "orderNotReady" or passes(failure)):
                 raise
-            self._not_before = failure.not_before
+            self._not_before, self._trouble = failure.not_before, failure
             return Event.UNSETTLED
-        self._not_before = reply.retry_at
+        self._not_before, self._trouble = reply.retry_at, None
         self._order = resources.read_order(reply.json())
         return self._judge() or Event.UNSETTLED
 
@@ -288,7 +289,9 @@ class OrderRun:
                 found.append(event)
             return bool(found)
 
-        await self._poll.until_settled((self._url,), settled, self._patience.issuance, not_before=self._not_before)
+        await self._poll.until_settled(
+            (self._url,), settled, self._patience.issuance, not_before=self._not_before, cause=self._trouble
+        )
         return found[0]
 
     async def _download(self) -> Event:
