@@ -168,6 +168,18 @@ async def test_the_account_is_kept_and_a_certificate_can_be_revoked(tmp_path: Pa
         assert pebble.status(serial) == "Revoked"
 
 
+async def test_an_authority_that_forgot_everything_is_introduced_to_the_same_account(tmp_path: Path) -> None:
+    need(*PROGRAMS)
+    with running_pebble(tmp_path / "ca") as pebble:
+        ports = {"port": pebble.port, "http_port": pebble.http_port, "tls_port": pebble.tls_port}
+        async with issuer(pebble, tmp_path, "http-01") as made:
+            await made.obtain(["before.test"])
+    with running_pebble(tmp_path / "ca", **ports) as again:
+        async with issuer(again, tmp_path, "http-01") as made:
+            verify(await made.obtain(["after.test"]), again.roots(), x509.DNSName("after.test"))
+    assert len(list((tmp_path / "data" / "accounts").glob("*/key*"))) == 1
+
+
 async def test_an_authority_that_is_not_trusted_is_told_nothing(tmp_path: Path) -> None:
     need(*PROGRAMS)
     with running_pebble(tmp_path / "ca") as pebble:

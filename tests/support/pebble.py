@@ -16,7 +16,7 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,23 +32,16 @@ PROGRAMS = ("pebble", "pebble-challtestsrv")
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on for now, by TCP and by UDP."""
-    with_tcp = [socket.socket() for _ in range(count)]
-    with_udp = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
-    try:
-        for tcp, udp in zip(with_tcp, with_udp, strict=True):
-            for _ in range(50):
-                udp.bind(("127.0.0.1", 0))
-                try:
-                    tcp.bind(udp.getsockname())
-                    break
-                except OSError:
-                    udp.close()
-                    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                    with_udp.append(udp)
-        return [int(sock.getsockname()[1]) for sock in with_tcp]
-    finally:
-        for sock in (*with_tcp, *with_udp):
-            sock.close()
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            tcp = held.enter_context(socket.socket())
+            udp = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            udp.bind(("127.0.0.1", 0))
+            with suppress(OSError):  # taken by TCP; held nevertheless, so that it does not come again
+                tcp.bind(udp.getsockname())
+                ports.append(int(tcp.getsockname()[1]))
+        return ports
 
 
 class DnsServer:
@@ -86,6 +79,7 @@ class Pebble:
     """A running Pebble."""
 
     directory: str
+    port: int
     ca_file: Path
     """What its own HTTPS is verified by."""
     http_port: int
@@ -117,17 +111,19 @@ def running_pebble(
     external_accounts: Mapping[str, str] | None = None,
     blocked: Sequence[str] = ("blocked.test",),
     alternate_roots: int = 0,
+    port: int | None = None,
     http_port: int | None = None,
     tls_port: int | None = None,
 ) -> Iterator[Pebble]:
     """Pebble (-strict) until the end of the block.
 
     nonce_reject, authz_reuse: percent. validity: seconds. external_accounts: kid to HMAC key (base64url); given, they are
-    required. http_port, tls_port: where it validates; free ones when not given.
+    required. port: of its directory, to start it again where it was. http_port, tls_port: where it validates; free ones when not
+    given.
     """
     folder.mkdir(parents=True, exist_ok=True)
     acme, management, dns_management, dns, http, tls = free_ports(6)
-    http, tls = http_port or http, tls_port or tls
+    acme, http, tls = port or acme, http_port or http, tls_port or tls
     certificate, key = own_certificate(folder)
     settings: dict[str, object] = {
         "listenAddress": f"127.0.0.1:{acme}",
@@ -156,11 +152,14 @@ def running_pebble(
         running_dns(folder, management=dns_management, dns=dns) as dns_server,
         started(command, folder / "pebble.log", ready=lambda: listens(acme) and listens(management), environ=environ),
     ):
-        yield Pebble(f"https://127.0.0.1:{acme}/dir", certificate, http, tls, f"https://127.0.0.1:{management}", dns_server)
+        yield Pebble(f"https://127.0.0.1:{acme}/dir", acme, certificate, http, tls, f"https://127.0.0.1:{management}", dns_server)
 
 
 def own_certificate(folder: Path) -> tuple[Path, Path]:
     """Certificate and key (paths) of the authority's own HTTPS on loopback; the certificate is its own trust anchor."""
+    paths = folder / "authority.pem", folder / "authority.key"
+    if paths[0].exists():
+        return paths
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
@@ -176,7 +175,6 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(key, hashes.SHA256())
     )
-    paths = folder / "authority.pem", folder / "authority.key"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

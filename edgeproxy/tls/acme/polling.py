@@ -15,7 +15,7 @@ from edgeproxy.tls.acme.network import Reply
 from edgeproxy.tls.acme.session import Session
 from edgeproxy.tls.acme.waiting import FIRST_LOOK, pauses
 
-TROUBLES = frozenset(("unreachable", "timeout", "serverInternal", "rateLimited"))
+TROUBLES = frozenset(("badNonce", "unreachable", "timeout", "serverInternal", "rateLimited"))
 _TROUBLES_IN_A_ROW = 5
 _TROUBLE_PAUSE = 1.0
 _INSISTENCE = 60.0

@@ -65,6 +65,7 @@ RULES: Mapping[str, Rule] = {
     # ours
     "untrusted": Rule(Retry.OPERATOR),  # the directory's own certificate does not verify: `ca_file`, or an attack
     "notAnAuthority": Rule(Retry.OPERATOR),  # what answers there is no ACME directory
+    "badName": Rule(Retry.OPERATOR),
     "noChallenge": Rule(Retry.OPERATOR),  # nothing that we can do is offered
     "badAccount": Rule(Retry.OPERATOR),  # the external account's key cannot be read, the store of accounts cannot be written
     "badCertificate": Rule(Retry.OTHER_CA),  # it issued something else than was asked for

@@ -57,3 +57,17 @@ def test_what_could_never_be_proved_is_refused_with_its_name(names: list[str], t
     with pytest.raises(IssuanceFailed, match=words) as failed:
         check_possible(names, types)
     assert failed.value.problem == "noChallenge"
+
+
+@pytest.mark.parametrize("names", [[], [""], ["bücher.test"], ["a b.test"], ["a..test"], ["x" * 64 + ".test"], ["a.*.test"]])
+def test_what_is_no_name_is_refused(names: list[str]) -> None:
+    with pytest.raises(IssuanceFailed) as failed:
+        check_possible(names, ALL)
+    assert failed.value.problem == "badName"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.test", "*.a.test", "192.0.2.1", "2001:db8::1", "::1", "xn--bcher-kva.test", "_x.test", "localhost"]
+)
+def test_names_wildcards_and_addresses_are_names(name: str) -> None:
+    check_possible([name], ALL)
