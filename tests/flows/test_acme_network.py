@@ -1,14 +1,18 @@
 """Requests to an authority that behaves badly on the wire: bounded in time and bytes, and never led astray."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from edgeproxy.clock import ManualClock
 from edgeproxy.errors import IssuanceFailed
+from edgeproxy.tasks import spawn
 from edgeproxy.tls.acme.network import LARGEST_ANSWER, Network, Reply, RequestLimits
+from tests.support.pebble import own_certificate
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -147,3 +151,47 @@ async def test_links_of_the_same_relation_are_all_found() -> None:
     )
     async with server(says(answer)) as url:
         assert (await get(url)).links("alternate") == ["https://ca.test/1", "https://ca.test/2"]
+
+
+async def test_a_request_over_tls_can_be_broken_off_by_another_thread(tmp_path: Path) -> None:
+    certificate, key = own_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    asked = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    listening = await asyncio.start_server(hold, "127.0.0.1", 0, ssl=context)
+    url = f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+    network = Network(url, certificate, ManualClock())
+    asking = spawn(asyncio.to_thread(network.get, url), name="asking")
+    await asked.wait()
+    network.cut()
+    with pytest.raises(IssuanceFailed) as failed:
+        await asyncio.wait_for(asking, 10)
+    assert failed.value.problem == "closed"
+    network.close()
+    listening.close()
+
+
+async def test_a_pooled_connection_that_was_closed_meanwhile_is_not_used() -> None:
+    served: list[int] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        served.append(1)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
+
+    clock = ManualClock()
+    async with server(once) as url:
+        network = Network(url, None, clock)
+        for _ in range(3):
+            assert (await asyncio.to_thread(network.get, url)).body == b"{}"
+            clock.advance(3_600)
+        network.close()
+    assert len(served) == 3

@@ -223,7 +223,7 @@ class OrderRun:
             except IssuanceFailed:
                 raise
             except (EdgeError, OSError, TimeoutError) as error:
-                text = f"{authorization.name}: {challenge.type} could not be presented: {error or 'it took too long'}"
+                text = f"{authorization.name}: {challenge.type} could not be presented: {str(error) or 'it took too long'}"
                 raise own_failure("present", text) from error
         return Event.DONE
 
