@@ -593,6 +593,25 @@ async def test_a_wrong_certificate_is_not_taken(tmp_path: Path, spoil: Callable[
         assert (failure.problem, failure.retry, failure.step) == ("badCertificate", Retry.OTHER_CA, "download")
 
 
+async def test_alternates_that_cannot_be_had_cost_no_certificate(tmp_path: Path) -> None:
+    alternates = ("/nowhere", "http://127.0.0.1:1/refused", "gopher://x/")
+    async with world(tmp_path, authority={"preferred_chain": "Another Root"}, alternates=alternates) as it:
+        issued = await it.obtain()
+        assert issued.chain.startswith(pem(it.stub.issued[0]))
+
+
+async def test_an_order_that_stays_ready_is_not_finalized_for_ever(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+
+        def still_ready(_: web.Request) -> web.Response:
+            return it.stub._answer_order(next(iter(it.stub.orders)))
+
+        it.stub.plan("finalize", *[still_ready] * 50)
+        failure = await it.refused()
+        assert (failure.problem, failure.step) == ("badAnswer", "finalize")
+        assert it.stub.count("finalize") == 4
+
+
 async def test_a_profile_is_asked_for_where_it_is_offered(tmp_path: Path) -> None:
     offered = {"classic": "90 days", "shortlived": "6 days"}
     async with world(tmp_path, authority={"profile": "shortlived"}, profiles=offered) as it:

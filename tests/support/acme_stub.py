@@ -102,6 +102,8 @@ class Settings:
     retry_after: str | None = None
     """What those looks are answered with."""
     lifetime: float = 90 * 86_400.0
+    alternates: tuple[str, ...] = ()
+    """Where chains other than the first are said to be."""
     spoil: Callable[[IssuingAuthority, x509.CertificateSigningRequest, bytes], bytes] | None = None
     """Makes another chain of the one that should be handed out."""
 
@@ -396,7 +398,10 @@ class AcmeStub:
         return self._later(self._shown(order), Location=self._url("order", number))
 
     def _certificate(self, request: web.Request, _: Any) -> web.Response:
-        return web.Response(body=self.chains[_id(request)], content_type="application/pem-certificate-chain")
+        response = web.Response(body=self.chains[_id(request)], content_type="application/pem-certificate-chain")
+        for url in self.settings.alternates:
+            response.headers.add("Link", f'<{url}>;rel="alternate"')
+        return response
 
     def _revoke(self, _: web.Request, __: Any) -> web.Response:
         return web.Response()

@@ -1,6 +1,7 @@
 """The table of an order's life: every state can be reached and left, and every step's events are in it."""
 
-from edgeproxy.tls.acme.order import TRANSITIONS, Event, OrderRun, State
+from edgeproxy.tls.acme.order import OrderRun
+from edgeproxy.tls.acme.order_table import TRANSITIONS, Event, State
 
 
 def test_every_state_is_reached_and_all_but_the_last_are_left() -> None:
