@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -34,7 +34,7 @@ class ExternalAccount:
     """What ties an ACME account to one that the authority's customer has already (RFC 8555 section 7.3.4)."""
 
     kid: str
-    hmac_key: str
+    hmac_key: str = field(repr=False)
     """base64url, as authorities hand it out."""
 
 
