@@ -160,3 +160,10 @@ class StartError(EdgeError):
     """The edge cannot start: a port is taken, a folder is not writable, the ledger is a fork."""
 
     fault = Fault.OPERATOR
+
+
+class CertificateFault(EdgeError):
+    """A certificate, its key, or what was asked about it, cannot be used; the text says what is wrong."""
+
+    fault = Fault.OPERATOR
+    status = 400
