@@ -14,6 +14,7 @@ class Fault(StrEnum):
     CLIENT = "client"
     ORIGIN = "origin"
     STORE = "store"
+    CA = "ca"
     OPERATOR = "operator"
     EDGE = "edge"
 
@@ -160,6 +161,52 @@ class StartError(EdgeError):
     """The edge cannot start: a port is taken, a folder is not writable, the ledger is a fork."""
 
     fault = Fault.OPERATOR
+
+
+class Retry(StrEnum):
+    """When it makes sense to ask the same certificate authority for the same certificate again."""
+
+    SOON = "soon"
+    """After the usual back-off."""
+    NOT_BEFORE = "not_before"
+    """After the usual back-off, and not before the time that the authority named."""
+    OPERATOR = "operator"
+    """Not before a person changed something; once a day finds out whether somebody did."""
+    OTHER_CA = "other_ca"
+    """Not from this authority; another one may well do it. Once a day finds out whether it changed its mind."""
+
+
+class IssuanceFailed(EdgeError):
+    """A certificate authority did not issue, or could not be asked."""
+
+    fault = Fault.CA
+    status = 503
+
+    def __init__(
+        self,
+        problem: str,
+        detail: str = "",
+        *,
+        retry: Retry = Retry.SOON,
+        not_before: float | None = None,
+        failed_names: tuple[str, ...] = (),
+        url: str = "",
+        step: str = "",
+    ) -> None:
+        super().__init__("no certificate was issued", problem=problem, detail=detail, step=step)
+        self.problem = problem
+        """Short type of RFC 8555 section 6.7 ("rateLimited"), or our own: "unreachable", "timeout", "untrusted", "badAnswer" ..."""
+        self.detail = detail
+        """The authority's own words, at most 500 characters, without control characters."""
+        self.retry = retry
+        self.not_before = not_before
+        """Unix seconds, from Retry-After; None when no time was named."""
+        self.failed_names = failed_names
+        """Names whose validation failed, each as often as it did: what a budget of failed validations counts."""
+        self.url = url
+        """A page for the operator that the authority named (to lift a pause, to accept new terms), or empty."""
+        self.step = step
+        """The state of the order in which it happened, or empty."""
 
 
 class CertificateFault(EdgeError):
