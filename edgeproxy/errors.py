@@ -195,7 +195,7 @@ class IssuanceFailed(EdgeError):
     ) -> None:
         super().__init__("no certificate was issued", problem=problem, detail=detail, step=step)
         self.problem = problem
-        """Short type of RFC 8555 section 6.7 ("rateLimited"), or our own: "unreachable", "timeout", "untrusted", "badAnswer" ..."""
+        """Short type of RFC 8555 section 6.7 ("rateLimited"), or one of our own ("unreachable", "timeout", "untrusted" ...)."""
         self.detail = detail
         """The authority's own words, at most 500 characters, without control characters."""
         self.retry = retry
@@ -207,6 +207,11 @@ class IssuanceFailed(EdgeError):
         """A page for the operator that the authority named (to lift a pause, to accept new terms), or empty."""
         self.step = step
         """The state of the order in which it happened, or empty."""
+
+    def happened(self, step: str, failed_names: tuple[str, ...]) -> None:
+        """Note in which state of the order it happened, and what had failed until then."""
+        self.step = self.fields["step"] = step
+        self.failed_names = self.failed_names or failed_names
 
 
 class CertificateFault(EdgeError):

@@ -1,0 +1,130 @@
+"""DNS-01 by a command of the operator's (RFC 8555 section 8.4): it makes and removes TXT records where it knows how to.
+
+Owns: how the command is called, for how long, and what is said when it fails. Knows no DNS provider, and does not look whether
+the record has arrived: the command returns when it has.
+
+The command is called as
+
+    COMMAND... present|withdraw NAME RECORD VALUE
+
+and finds the same in EDGEPROXY_DNS_ACTION, EDGEPROXY_DNS_NAME, EDGEPROXY_DNS_RECORD and EDGEPROXY_DNS_VALUE. NAME is the name of
+the certificate (`*.example.org`), RECORD the name of the TXT record (`_acme-challenge.example.org`). One record name may need
+several values at once, for a name and its wildcard: `present` adds a value, `withdraw` removes this value only.
+"""
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+
+from josepy.b64 import b64encode
+
+from edgeproxy.errors import IssuanceFailed
+from edgeproxy.tasks import spawn
+from edgeproxy.tls.acme.problems import clean, own_failure
+
+RECORD_LABEL = "_acme-challenge"
+_STDERR_KEPT = 4_096
+_GRACE = 5.0
+_LAST_WORDS = 1.0
+
+
+def record_name(name: str) -> str:
+    """The name of the TXT record that proves control of `name`; a wildcard shares the one of its parent."""
+    return f"{RECORD_LABEL}.{name.removeprefix('*.')}"
+
+
+def record_value(key_authorization: str) -> str:
+    """What the TXT record has to say."""
+    return b64encode(hashlib.sha256(key_authorization.encode("ascii")).digest()).decode("ascii")
+
+
+class DnsHook:
+    """The presenter of DNS-01 challenges that runs `command` (an argument list; no shell), for at most `timeout` seconds each."""
+
+    def __init__(self, command: Sequence[str], timeout: float = 300.0) -> None:
+        self._command = tuple(command)
+        self._timeout = timeout
+        self._values: dict[tuple[str, str], str] = {}
+
+    async def present(self, name: str, token: str, key_authorization: str) -> None:
+        """Raises IssuanceFailed "hook", with the exit status and the end of what the command said on stderr."""
+        value = record_value(key_authorization)
+        self._values[name, token] = value
+        await self._run("present", name, value)
+
+    async def withdraw(self, name: str, token: str) -> None:
+        """As `present`; does nothing for what was never presented."""
+        value = self._values.pop((name, token), None)
+        if value is not None:
+            await self._run("withdraw", name, value)
+
+    async def _run(self, action: str, name: str, value: str) -> None:
+        record = record_name(name)
+        environment = {
+            "EDGEPROXY_DNS_ACTION": action,
+            "EDGEPROXY_DNS_NAME": name,
+            "EDGEPROXY_DNS_RECORD": record,
+            "EDGEPROXY_DNS_VALUE": value,
+        }
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command,
+                action,
+                name,
+                record,
+                value,
+                env={**os.environ, **environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        except (OSError, ValueError) as error:
+            raise self._failure(action, name, f"could not be started: {error}") from error
+        tail = _Tail()
+        reader = spawn(tail.read(process.stderr), name="dns hook stderr")
+        try:
+            async with asyncio.timeout(self._timeout):
+                status = await process.wait()
+        except TimeoutError as error:
+            raise self._failure(action, name, f"took longer than {self._timeout:g} s and was ended") from error
+        finally:
+            await _end(process)
+            # A child that outlives the command may hold its stderr open; nobody waits for that one.
+            await asyncio.wait((reader,), timeout=_LAST_WORDS)
+            reader.cancel()
+        if status != 0:
+            how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+            raise self._failure(action, name, f"{how}: {tail}" if str(tail) else how)
+
+    def _failure(self, action: str, name: str, what: str) -> IssuanceFailed:
+        return own_failure("hook", f"the DNS hook ({self._command[0]} {action} {name}) {what}")
+
+
+class _Tail:
+    """The end of what a process says, read on and on so that it never waits for a reader."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def __str__(self) -> str:
+        return clean(self._kept.decode("utf-8", "replace"))
+
+    async def read(self, stream: asyncio.StreamReader | None) -> None:
+        while stream is not None and (piece := await stream.read(_STDERR_KEPT)):
+            self._kept = (self._kept + piece)[-_STDERR_KEPT:]
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End a process that is still there, with its children, and wait until it is gone."""
+    if process.returncode is not None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _GRACE)
+            return
