@@ -30,6 +30,8 @@ class IssuedLike(Protocol):
     def key(self) -> bytes: ...
     @property
     def directory(self) -> str: ...
+    @property
+    def failed_names(self) -> tuple[str, ...]: ...
 
 
 class IssuerLike(Protocol):
@@ -64,6 +66,8 @@ class Outcome:
 
     certificate: Certificate | None
     failures: tuple[Failed, ...]
+    spent: tuple[str, ...] = ()
+    """Names whose validation failed before it succeeded in another way."""
 
     @property
     def words(self) -> str:
@@ -114,18 +118,20 @@ async def ask_in_turn(
         replaces = held.chain if held is not None and held.directory == issuer.directory else None
         try:
             async with asyncio.timeout(seconds):
-                certificate = await _ask(issuer, names, replaces, now)
+                certificate, spent = await _ask(issuer, names, replaces, now)
         except TimeoutError:
             failures.append(Failed(issuer.directory, clock.seconds(), IssuanceFailed("timeout", "no certificate in time")))
         except IssuanceFailed as error:
             failed = backoff.count_failed(failed, error.failed_names, clock.seconds())
             failures.append(Failed(issuer.directory, clock.seconds(), error))
         else:
-            return Outcome(certificate, tuple(failures))
+            return Outcome(certificate, tuple(failures), spent)
     return Outcome(None, tuple(failures))
 
 
-async def _ask(issuer: IssuerLike, names: Sequence[str], replaces: bytes | None, now: float) -> Certificate:
+async def _ask(
+    issuer: IssuerLike, names: Sequence[str], replaces: bytes | None, now: float
+) -> tuple[Certificate, tuple[str, ...]]:
     try:
         issued = await issuer.obtain(names, replaces=replaces)
         certificate = parse_certificate(issued.chain, issued.key, directory=issued.directory)
@@ -139,7 +145,7 @@ async def _ask(issuer: IssuerLike, names: Sequence[str], replaces: bytes | None,
         raise IssuanceFailed("badCertificate", f"issued for {', '.join(certificate.names)[:400]}")
     if certificate.not_after <= now:
         raise IssuanceFailed("badCertificate", "issued with its end in the past")
-    return certificate
+    return certificate, issued.failed_names
 
 
 def begun(record: Record, now: float, draw: float) -> Record:
@@ -153,12 +159,13 @@ def begun(record: Record, now: float, draw: float) -> Record:
     return msgspec.structs.replace(record, unfinished=unfinished, next_attempt=wait_until)
 
 
-def succeeded(record: Record, now: float) -> Record:
+def succeeded(record: Record, outcome: Outcome, now: float) -> Record:
     """The record after a certificate arrived. Failed validations still count for their hour."""
+    names = [name for one in outcome.failures for name in one.error.failed_names] + list(outcome.spent)
     return Record(
         last_success=now,
         last_failure=record.last_failure,
-        failed_validations=backoff.keep_recent(record.failed_validations, now),
+        failed_validations=backoff.count_failed(record.failed_validations, names, now),
     )
 
 

@@ -182,6 +182,12 @@ class Keeper:
                 entry.is_forced = True
         self._nudge()
 
+    def find(self, name: str) -> Certificate | None:
+        """The certificate that was obtained on demand for `name` and is in the vault, good or expired. Reads one small folder."""
+        names = (canonical_name(name),)
+        entry = self._entries.get(names)
+        return entry.held if entry is not None and entry.held is not None else self._vault.load(names)
+
     async def obtain(self, name: str) -> Certificate:
         """A certificate for `name` that a client asked for: the one held, unless it is due, or a new one. For `tls.on_demand`.
 

@@ -14,7 +14,7 @@ import msgspec
 from edgeproxy.clock import Clock
 from edgeproxy.errors import CertificateFault, IssuanceFailed, StoreError
 from edgeproxy.tls import attempt, schedule
-from edgeproxy.tls.attempt import IssuerLike
+from edgeproxy.tls.attempt import IssuerLike, Outcome
 from edgeproxy.tls.certificate import Certificate
 from edgeproxy.tls.decisions import is_unwanted, renewal_of, suggestion_of
 from edgeproxy.tls.entries import Entry, KeeperSettings
@@ -82,7 +82,10 @@ class Orders:
         record = msgspec.structs.replace(
             entry.record, suggestion=kept, suggestion_for=held.fingerprint, ask_after=max(ask_after, now + 1.0)
         )
-        await self.keep(entry, record)
+        if kept is None:
+            entry.record = record  # nothing worth a write; after a restart it is asked again
+        else:
+            await self.keep(entry, record)
 
     async def keep(self, entry: Entry, record: Record) -> None:
         """Remember `record`. When the disk does not take it, memory does."""
@@ -160,19 +163,19 @@ class Orders:
         record = msgspec.structs.replace(entry.record, blocked={}) if was_forced else entry.record
         outcome = await attempt.ask_in_turn(entry.names, self._issuers, held, record, self._clock, self._settings.attempt_seconds)
         if outcome.certificate is not None:
-            await self._succeed(entry, outcome.certificate)
+            await self._succeed(entry, outcome.certificate, outcome)
             return
         now = self._clock.seconds()
         failed = attempt.failed_attempt(record, outcome.failures, self.directories, entry.held, now, draw())
         await self.keep(entry, failed)
         self._fail(entry, outcome.words, outcome.error)
 
-    async def _succeed(self, entry: Entry, certificate: Certificate) -> None:
+    async def _succeed(self, entry: Entry, certificate: Certificate, outcome: Outcome) -> None:
         """Store, then serve. A crash between the answer and the storing loses the certificate, and it is obtained again."""
         is_first = entry.held is None
         entry.held, entry.is_unsaved = certificate, True  # what the vault has until then is older, and must not be taken for news
         await self.save(entry)
-        await self.keep(entry, attempt.succeeded(entry.record, self._clock.seconds()))
+        await self.keep(entry, attempt.succeeded(entry.record, outcome, self._clock.seconds()))
         entry.move(Event.OBTAIN)
         entry.advice = ""
         self.show(entry, certificate)

@@ -7,7 +7,9 @@ Owns: the rules.
    9773 section 4.2), so that asking often does not make the renewal earlier.
 2. Else at two thirds of its life; at half of it when the life is shorter than ten days.
 3. Whatever the authority suggests, not later than when a twentieth of its life is left.
-4. The authority is not asked about a certificate that has expired (RFC 9773 section 4.3.3).
+4. Whatever the authority suggests, not before a tenth of its life is over, or a day: one whose windows always lie in the past would
+   otherwise be asked for one certificate after the other without end.
+5. The authority is not asked about a certificate that has expired (RFC 9773 section 4.3.3).
 
 All of it is in proportion to the certificate's life, so it holds for one of 20 seconds and for one of 90 days.
 """
@@ -21,6 +23,7 @@ SHORT_LIFE: Final = 10 * DAY
 _LONG_SHARE: Final = 2 / 3
 _SHORT_SHARE: Final = 1 / 2
 _LAST_SHARE: Final = 19 / 20
+_NEW_SHARE: Final = 1 / 10
 ASK_AGAIN: Final = 6 * 3600.0
 """How long an authority that answered nothing is left alone, in seconds."""
 
@@ -65,6 +68,7 @@ class Reason(StrEnum):
     SUGGESTED = "suggested by the authority"
     SHARE_OF_LIFE = "share of its life"
     LAST_RESORT = "last resort"
+    TOO_NEW = "suggested by the authority, but it is new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,9 @@ def renewal(life: Life, suggestion: Suggestion | None) -> Renewal:
         return Renewal(local_renewal(life), Reason.SHARE_OF_LIFE)
     if suggestion.chosen > latest:
         return Renewal(latest, Reason.LAST_RESORT)
+    earliest = life.not_before + min(DAY, (life.not_after - life.not_before) * _NEW_SHARE)
+    if suggestion.chosen < earliest:
+        return Renewal(earliest, Reason.TOO_NEW)
     return Renewal(suggestion.chosen, Reason.SUGGESTED)
 
 
@@ -115,5 +122,5 @@ def take_suggestion(window: Window | None, kept: Suggestion | None, now: float, 
 
 
 def may_ask(life: Life, ask_after: float, now: float) -> bool:
-    """Rule 4, and the time that the authority, or our own patience, set for the next question."""
+    """Rule 5, and the time that the authority, or our own patience, set for the next question."""
     return life.not_before <= now <= life.not_after and now >= ask_after

@@ -1,10 +1,10 @@
 """Does a name lead to this edge? Looked at before an authority is bothered with it.
 
-Owns: the looking. A random token is presented like a challenge, and then asked for under every address that the name resolves to, the
-way an authority would: over HTTP at port 80, or in a TLS handshake for `acme-tls/1` at port 443. The answer is advice. An edge
-behind a router often cannot reach itself by its public address although the authority can, and a name may resolve differently
-inside; so the keeper lets a bad answer defer the first attempt for a bounded time only (`KeeperSettings.patience`), reports it,
-and then asks the authority all the same. Renewals are never deferred: the names led here once.
+Owns: the looking. A random token is presented like a challenge, and then asked for under every address that the name resolves to,
+the way an authority would: over HTTP at port 80, or in a TLS handshake for `acme-tls/1` at port 443. The answer is advice. An
+edge behind a router often cannot reach itself by its public address although the authority can, and a name may resolve
+differently inside; so the keeper lets a bad answer defer the first attempt for a bounded time only (`KeeperSettings.patience`),
+reports it, and then asks the authority all the same. Renewals are never deferred: the names led here once.
 """
 
 import asyncio
@@ -129,7 +129,7 @@ async def _handshake(address: str, port: int, sni: str) -> bytes | None:
     """The leaf (DER) that is shown for `acme-tls/1`; None when that was not agreed on. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # challenge certificates are self-signed (RFC 8737 section 3); the hash in them is the proof
+    context.verify_mode = ssl.CERT_NONE  # a challenge's certificate is self-signed (RFC 8737 section 3); its hash is the proof
     context.set_alpn_protocols([_ALPN])
     _, writer = await asyncio.open_connection(address, port, ssl=context, server_hostname=sni)
     try:
