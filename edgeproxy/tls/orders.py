@@ -79,9 +79,7 @@ class Orders:
         if entry.held is not held:
             return  # renewed meanwhile
         ask_after = kept.check_after if kept is not None else now + schedule.ASK_AGAIN
-        record = msgspec.structs.replace(
-            entry.record, suggestion=kept, suggestion_for=held.fingerprint, ask_after=max(ask_after, now + 1.0)
-        )
+        record = msgspec.structs.replace(entry.record, suggestion=kept, suggestion_for=held.fingerprint, ask_after=ask_after)
         if kept is None:
             entry.record = record  # nothing worth a write; after a restart it is asked again
         else:

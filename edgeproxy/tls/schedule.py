@@ -7,8 +7,8 @@ Owns: the rules.
    9773 section 4.2), so that asking often does not make the renewal earlier.
 2. Else at two thirds of its life; at half of it when the life is shorter than ten days.
 3. Whatever the authority suggests, not later than when a twentieth of its life is left.
-4. Whatever the authority suggests, not before a tenth of its life is over, or a day: one whose windows always lie in the past would
-   otherwise be asked for one certificate after the other without end.
+4. Whatever the authority suggests, not before a tenth of its life is over, or a day: one whose windows always lie in the past
+   would otherwise be asked for one certificate after the other without end.
 5. The authority is not asked about a certificate that has expired (RFC 9773 section 4.3.3).
 
 All of it is in proportion to the certificate's life, so it holds for one of 20 seconds and for one of 90 days.
@@ -118,7 +118,8 @@ def take_suggestion(window: Window | None, kept: Suggestion | None, now: float, 
         chosen = kept.chosen
     else:
         chosen = window.start + draw * (window.end - window.start)
-    return Suggestion(window.start, window.end, chosen, max(window.check_after, now), window.explanation_url)
+    ask_after = window.check_after if window.check_after > now else now + ASK_AGAIN
+    return Suggestion(window.start, window.end, chosen, ask_after, window.explanation_url)
 
 
 def may_ask(life: Life, ask_after: float, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""A certificate authority in the test's own process: it really signs, with its own key, counts what it was asked, fails when told.
+"""A certificate authority in the test's own process: it really signs, counts what it was asked, fails when told.
 
 It speaks no ACME; it stands where an `Issuer` stands, for tests of what decides when to ask. Orders may be counted in a file, so
 that several processes share one count.
@@ -8,7 +8,7 @@ import asyncio
 import datetime
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -60,6 +60,7 @@ class LocalAuthority:
     """Answered first, one for each order."""
     always: IssuanceFailed | None = None
     window: Window | None = None
+    ask_again: float = 2 * DAY
     only_first: bool = True
     """The window is for the first certificate; the others have none."""
     orders: list[tuple[float, tuple[str, ...], bytes | None]] = field(default_factory=list)
@@ -105,7 +106,7 @@ class LocalAuthority:
         self.asked.append(self.clock.seconds())
         if self.window is None or (self.only_first and self.issued and chain != self.issued[0].chain):
             return None
-        return self.window
+        return replace(self.window, check_after=self.clock.seconds() + self.ask_again)
 
     def sign(self, names: Sequence[str], *, begins: float | None = None, lifetime: float | None = None) -> Issued:
         """A chain of leaf and intermediate, with a new key."""

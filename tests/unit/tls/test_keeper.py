@@ -105,7 +105,7 @@ async def test_certificates_of_twenty_seconds_are_renewed_and_none_past_its_end_
 
 async def test_what_the_authority_suggests_beats_our_own_schedule_when_it_is_earlier(make, authority):
     now = authority.clock.seconds()
-    authority.window = Window(now + 10 * DAY, now + 12 * DAY, check_after=now + DAY)
+    authority.window = Window(now + 10 * DAY, now + 12 * DAY)
     lab = make(authority)
     await lab.start(NAME)
     assert lab.keeper.status()[0].suggestion.chosen == now + 11 * DAY  # the lab draws 0.5
@@ -115,7 +115,7 @@ async def test_what_the_authority_suggests_beats_our_own_schedule_when_it_is_ear
 
 async def test_what_the_authority_suggests_beats_our_own_schedule_when_it_is_later(make, authority):
     now = authority.clock.seconds()
-    authority.window = Window(now + 80 * DAY, now + 82 * DAY, check_after=now + 100 * DAY)
+    authority.window = Window(now + 80 * DAY, now + 82 * DAY)
     lab = make(authority)
     await lab.start(NAME)
     await lab.pass_time(82 * DAY)
@@ -136,7 +136,7 @@ async def test_a_window_that_moves_to_now_renews_at_once(make, authority):
 
 async def test_the_last_resort_comes_whatever_the_authority_suggests(make, authority):
     now = authority.clock.seconds()
-    authority.window = Window(now + 400 * DAY, now + 401 * DAY, check_after=now + 500 * DAY)
+    authority.window = Window(now + 400 * DAY, now + 401 * DAY)
     lab = make(authority)
     await lab.start(NAME)
     await lab.pass_time(86 * DAY)
@@ -145,7 +145,7 @@ async def test_the_last_resort_comes_whatever_the_authority_suggests(make, autho
 
 async def test_the_chosen_time_survives_a_restart(make, authority):
     now = authority.clock.seconds()
-    authority.window = Window(now + 20 * DAY, now + 40 * DAY, check_after=now + 100 * DAY)
+    authority.window = Window(now + 20 * DAY, now + 40 * DAY)
     first = make(authority)
     await first.start(NAME)
     await first.stop()
@@ -310,10 +310,10 @@ async def test_a_staging_certificate_counts_as_none_when_a_real_authority_is_con
 
 async def test_no_authority_is_asked_when_the_vault_has_a_good_one(make, authority):
     first = make(authority)
-    await first.start(NAME, ("a.example", "b.example"))
+    await first.start(NAME, ("a.example.org", "b.example.org"))
     await first.stop()
     second = make(authority)
-    second.want(NAME, ("b.example", "a.example"))
+    second.want(NAME, ("b.example.org", "a.example.org"))
     await second.keeper.start()
     assert set(second.keeper.serving().values()) == set(authority.issued)
     await until(lambda: second.keeper.leads)
@@ -349,7 +349,7 @@ async def test_what_vanishes_from_the_vault_is_put_back_from_memory(make, author
 async def test_an_imported_certificate_is_served_at_once_and_renewed_when_it_is_due(make, authority):
     lab = make(authority)
     await lab.start(NAME)
-    imported = authority.certificate(NAME, "also.example", directory="")
+    imported = authority.certificate(NAME, "also.example.org", directory="")
     await lab.vault.store(imported)
     await lab.pass_time(DAY)
     assert lab.keeper.serving()[NAME] == imported
@@ -376,14 +376,14 @@ async def test_with_an_imported_certificate_and_no_authority_it_ends_loudly(make
 
 async def test_a_reload_obtains_what_is_new_and_serves_parts_meanwhile(make, authority):
     lab = make(authority)
-    await lab.start("a.example", "b.example")
+    await lab.start("a.example.org", "b.example.org")
     authority.always = IssuanceFailed("serverInternal", "down")
-    lab.want(("a.example", "b.example", "c.example"))
+    lab.want(("a.example.org", "b.example.org", "c.example.org"))
     await lab.rest()
     serving = lab.keeper.serving()
-    assert serving["a.example"] == authority.issued[0]
-    assert serving["b.example"] == authority.issued[1]
-    assert serving["c.example"].directory == SELF_SIGNED
+    assert serving["a.example.org"] == authority.issued[0]
+    assert serving["b.example.org"] == authority.issued[1]
+    assert serving["c.example.org"].directory == SELF_SIGNED
     authority.always = None
     await lab.pass_time(100)
     assert set(lab.keeper.serving().values()) == {authority.issued[-1]}
@@ -391,8 +391,8 @@ async def test_a_reload_obtains_what_is_new_and_serves_parts_meanwhile(make, aut
 
 async def test_a_reload_that_splits_a_set_needs_no_authority_while_the_old_one_is_good(make, authority):
     lab = make(authority)
-    await lab.start(("a.example", "b.example"))
-    lab.want("a.example", "b.example")
+    await lab.start(("a.example.org", "b.example.org"))
+    lab.want("a.example.org", "b.example.org")
     await lab.rest()
     await lab.pass_time(DAY)
     assert len(authority.orders) == 1
@@ -406,7 +406,7 @@ async def test_never_more_than_the_bounded_number_of_orders_at_once(make, author
 
     authority.delay = slowly
     lab = make(authority, most_orders=3)
-    await lab.start(*(f"n{number}.example" for number in range(12)))
+    await lab.start(*(f"n{number}.example.org" for number in range(12)))
     await until(lambda: len(authority.issued) == 12)
     assert authority.most_running == 3
 
@@ -419,7 +419,7 @@ async def test_the_operator_can_have_it_renewed_now_whatever_the_wait_says(make,
     await lab.rest()
     assert lab.kinds() == ["failed", "obtained"]
     with pytest.raises(CertificateFault, match="no certificate is kept"):
-        await lab.keeper.renew_now("unknown.example")
+        await lab.keeper.renew_now("unknown.example.org")
 
 
 async def test_the_operator_cannot_exceed_the_budget_of_failed_validations(make, authority):
@@ -493,12 +493,12 @@ async def test_a_bad_self_check_blocks_nothing_for_ever(make, authority):
 async def test_obtained_on_demand_once_and_not_renewed_by_itself(make, authority):
     lab = make(authority)
     await lab.start()
-    first = await lab.keeper.obtain("new.example")
+    first = await lab.keeper.obtain("new.example.org")
     assert first == authority.issued[0]
-    assert await lab.keeper.obtain("new.example") == first
+    assert await lab.keeper.obtain("new.example.org") == first
     await lab.pass_time(70 * DAY)
     assert len(authority.orders) == 1
-    assert await lab.keeper.obtain("new.example") == authority.issued[1]
+    assert await lab.keeper.obtain("new.example.org") == authority.issued[1]
 
 
 async def test_on_demand_waits_of_failures_hold_for_every_client(make, authority):
@@ -507,5 +507,5 @@ async def test_on_demand_waits_of_failures_hold_for_every_client(make, authority
     await lab.start()
     for _ in range(3):
         with pytest.raises(IssuanceFailed, match="unauthorized"):
-            await lab.keeper.obtain("new.example")
+            await lab.keeper.obtain("new.example.org")
     assert len(authority.orders) == 1
