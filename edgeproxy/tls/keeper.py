@@ -72,11 +72,13 @@ class Keeper:
         self._entries: dict[tuple[str, ...], Entry] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loops: set[asyncio.Task[None]] = set()
         self._stamp = -1
         self._looked = 0.0
         self._is_ready = False
         """The vault was looked at since this process leads."""
         self._is_open = False
+        self._is_asleep = False
         self._act_at = 0.0
         """On the monotonic clock."""
         self._reported: set[tuple[Path, str]] = set()
@@ -95,8 +97,7 @@ class Keeper:
         self._local.open()
         self._is_open = True
         self._look(self._vault.read())
-        self._spawn(self._lead(), "certificates-lead")
-        self._spawn(self._run(), "certificates")
+        self._loops = {self._spawn(self._lead(), "certificates-lead"), self._spawn(self._run(), "certificates")}
 
     async def stop(self) -> None:
         """Stop, in the middle of attempts too; what they left is taken up at the next start."""
@@ -110,6 +111,12 @@ class Keeper:
     def leads(self) -> bool:
         """This process is the one that asks authorities."""
         return self._is_ready and self._leadership.is_held
+
+    @property
+    def is_resting(self) -> bool:
+        """Nothing runs, and nothing will before some time has passed or somebody asks for something."""
+        work = any(not task.done() for task in self._tasks - self._loops)
+        return self._is_asleep and not self._wake.is_set() and not work
 
     # -- what the others say --------------------------------------------------------------------------------------------------
 
@@ -232,6 +239,7 @@ class Keeper:
                     entry.record = await asyncio.to_thread(self._orders.recall, entry)
                 await self._look_fresh()
                 self._is_ready = True
+                self._report_damages()
                 self._nudge()
                 while self._leadership.is_held:
                     await self._settings.sleep(self._settings.scan_seconds)
@@ -253,9 +261,11 @@ class Keeper:
                 self._act_at = self._clock.monotonic() + self._settings.scan_seconds
             delay = min(self._act_at - self._clock.monotonic(), self._settings.watch_seconds)
             timer = spawn(self._ring(delay), name="certificates-timer")
+            self._is_asleep = True
             try:
                 await self._wake.wait()
             finally:
+                self._is_asleep = False
                 timer.cancel()
 
     async def _ring(self, seconds: float) -> None:

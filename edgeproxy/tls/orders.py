@@ -177,6 +177,7 @@ class Orders:
         entry.move(Event.OBTAIN)
         entry.advice = ""
         self.show(entry, certificate)
+        entry.settle(certificate)
         self.tell(Kind.OBTAINED if is_first else Kind.RENEWED, entry, f"by {certificate.source}")
 
     def _fail(self, entry: Entry, detail: str, error: Exception) -> None:

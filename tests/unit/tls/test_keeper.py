@@ -400,13 +400,13 @@ async def test_a_reload_that_splits_a_set_needs_no_authority_while_the_old_one_i
 
 
 async def test_never_more_than_the_bounded_number_of_orders_at_once(make, authority):
-    async def slowly() -> None:
-        for _ in range(20):
-            await asyncio.sleep(0)
-
-    authority.delay = slowly
+    gate = asyncio.Event()
+    authority.delay = gate.wait
     lab = make(authority, most_orders=3)
-    await lab.start(*(f"n{number}.example.org" for number in range(12)))
+    lab.want(*(f"n{number}.example.org" for number in range(12)))
+    await lab.keeper.start()
+    await until(lambda: authority.running == 3)
+    gate.set()
     await until(lambda: len(authority.issued) == 12)
     assert authority.most_running == 3
 
