@@ -234,7 +234,7 @@ class Keeper:
         while True:
             try:
                 await self._leadership.take()
-                await self.on_lead()
+                await self._call_on_lead()
                 for entry in tuple(self._entries.values()):
                     entry.record = await asyncio.to_thread(self._orders.recall, entry)
                 await self._look_fresh()
@@ -249,6 +249,12 @@ class Keeper:
                 await self._settings.sleep(self._settings.scan_seconds)
             finally:
                 self._is_ready = False
+
+    async def _call_on_lead(self) -> None:
+        try:
+            await self.on_lead()
+        except Exception:  # a bug in who prepares must not leave this edge without a leader
+            log.exception("preparing to lead failed")
 
     async def _run(self) -> None:
         while True:

@@ -82,8 +82,9 @@ class Leadership:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        os.truncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)  # for people; nothing reads it
+        with suppress(OSError):  # for people; nothing reads it, and a full disk must not keep anybody from leading
+            os.truncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return True
 
     def forget_in_child(self) -> None:

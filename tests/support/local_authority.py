@@ -135,6 +135,11 @@ class LocalAuthority:
         issued = self.sign(names, begins=begins, lifetime=lifetime)
         return parse_certificate(issued.chain, issued.key, directory=self.directory if directory is None else directory)
 
+    @staticmethod
+    def fingerprint(pair: bytes) -> str:
+        """Of the certificate in `pair`, key and chain in one."""
+        return parse_certificate(pair, pair).fingerprint
+
     def _ca(
         self, subject: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey
     ) -> x509.Certificate:
