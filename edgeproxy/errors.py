@@ -212,3 +212,10 @@ class IssuanceFailed(EdgeError):
         """Note in which state of the order it happened, and what had failed until then."""
         self.step = self.fields["step"] = step
         self.failed_names = self.failed_names or failed_names
+
+
+class CertificateFault(EdgeError):
+    """A certificate, its key, or what was asked about it, cannot be used; the text says what is wrong."""
+
+    fault = Fault.OPERATOR
+    status = 400
