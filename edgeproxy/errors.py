@@ -160,3 +160,20 @@ class StartError(EdgeError):
     """The edge cannot start: a port is taken, a folder is not writable, the ledger is a fork."""
 
     fault = Fault.OPERATOR
+
+
+class HelloRefused(EdgeError):
+    """What a client said first on a TLS port begins no handshake; `alert` says why in the words of TLS (RFC 8446 section 6)."""
+
+    fault = Fault.CLIENT
+
+    def __init__(self, text: str, *, alert: int | None = None, **fields: object) -> None:
+        super().__init__(text, **fields)
+        self.alert = alert
+        """None: the client does not speak TLS, so no alert would be understood."""
+
+
+class ContextRefused(EdgeError):
+    """OpenSSL takes a certificate, key or client CA not at all, or not together."""
+
+    fault = Fault.OPERATOR
