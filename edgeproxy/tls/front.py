@@ -237,7 +237,7 @@ class FrontDoor(Entrance):
         except Exception:  # an unusable certificate, or a bug in choosing, ends this handshake only
             log.exception("no certificate could be chosen")
             choice = Alert.INTERNAL_ERROR
-        if not inspect.isawaitable(choice):
+        if isinstance(choice, (SiteContext, Alert)):
             self._go_on(arrival, hello, choice)
         elif self._choosing.enter(arrival):
             task = self._tasks[arrival] = spawn(_choice_of(choice), name="choosing a certificate")

@@ -3,9 +3,11 @@
 Owns: that form. Must not know which sites there are.
 """
 
+import functools
 import ipaddress
 
 
+@functools.lru_cache(maxsize=256)
 def normal_address(text: str) -> str | None:
     """An IP address in canonical text: IPv6 compressed and without a zone, IPv4-mapped IPv6 as IPv4. None when it is none."""
     try:
@@ -30,8 +32,11 @@ def wildcard_of(name: str) -> str | None:
 
 def network_of(address: str) -> str:
     """Who is counted as one client: an IPv4 address, or the /64 of an IPv6 address, which any one host can fill."""
-    if ":" not in address:
-        return address
+    return address if ":" not in address else _prefix_of(address)
+
+
+@functools.lru_cache(maxsize=1024)
+def _prefix_of(address: str) -> str:
     try:
         return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False).network_address)
     except ValueError:

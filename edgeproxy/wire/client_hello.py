@@ -95,7 +95,8 @@ def _message(data: bytes) -> bytes | NeedMore:
         return NeedMore(1)
     message, at, length = b"", 0, _MESSAGE_HEADER
     for _ in range(MOST_RECORDS):
-        _judge_record_header(data, at)
+        if data[at : at + 2] != b"\x16\x03":
+            _judge_record_header(data, at)
         body = at + _RECORD_HEADER
         if len(data) < body:
             return NeedMore(body - len(data))

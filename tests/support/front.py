@@ -21,7 +21,7 @@ from edgeproxy.tls.contexts import Contexts, TlsPolicy
 from edgeproxy.tls.dispatch import Chooser, Directory, Dispatch, Served
 from edgeproxy.tls.front import FrontDoor, FrontSettings
 from edgeproxy.tls.handshakes import Handshake
-from edgeproxy.tls.openssl import OpenSsl, find_openssl
+from edgeproxy.tls.openssl import find_openssl
 from edgeproxy.tls.tickets import TicketKeys
 from tests.support.certificates import TestCertificate, authority, certificate
 from tests.support.serving import PATIENCE, RecordingHandler, until
@@ -81,18 +81,18 @@ async def front_door(
     default: Served | None = None,
     settings: FrontSettings | None = None,
     tickets: TicketKeys | None = None,
-    openssl: OpenSsl | None = None,
+    native: bool = True,
     choose: Callable[[Dispatch], Chooser] | None = None,
     handler: RecordingHandler | None = None,
     serving: ServingSettings | None = None,
     address: str = "127.0.0.1:0",
     **dispatch: Any,
 ) -> AsyncIterator[Door]:
-    """A front door for `entries`; `openssl` is found unless one is given."""
+    """A front door for `entries`; without `native` nothing of OpenSSL is used but what `ssl` offers."""
     clock = SystemClock()
     handler = handler or RecordingHandler()
     directory = Directory(entries, default)
-    contexts = Contexts(tickets or TicketKeys.temporary(clock), openssl or find_openssl())
+    contexts = Contexts(tickets or TicketKeys.temporary(clock), find_openssl(wanted=native))
     dispatcher = Dispatch(directory, contexts, **dispatch)
     connections = Connections(handler, serving or ServingSettings(), clock, scheme="https")
     handshakes: list[Handshake] = []
@@ -189,3 +189,54 @@ def hello_bytes(name: str | None, *, alpn: tuple[str, ...] = (), maximum: ssl.TL
     with contextlib.suppress(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
+
+
+class BioClient:
+    """TLS over a connection whose bytes the test moves itself."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str | None, context: ssl.SSLContext
+    ) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        context.check_hostname = name is not None
+        self.secure = context.wrap_bio(self.incoming, self.outgoing, server_hostname=name)
+
+    def first_flight(self) -> bytes:
+        """The hello, not sent."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.secure.do_handshake()
+        return self.outgoing.read()
+
+    async def do(self, step: Callable[[], Any]) -> Any:
+        """Carry out `step` of `self.secure`, sending and receiving what it needs. Raises what `ssl` raises; EOFError."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    self.writer.write(self.outgoing.read())
+                    data = await self.reader.read(65536)
+                    if not data:
+                        raise EOFError("the server ended the connection") from None
+                    self.incoming.write(data)
+                finally:
+                    if self.outgoing.pending:
+                        self.writer.write(self.outgoing.read())
+
+    async def get(self, target: str = "/ready") -> bytes:
+        """One request on the connection; the head and body of its answer as they come."""
+        self.secure.write(f"GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n".encode())
+        answer: bytes = await self.do(lambda: self.secure.read(65536))
+        return answer
+
+
+@contextlib.asynccontextmanager
+async def bio_client(port: int, name: str | None, context: ssl.SSLContext | None = None) -> AsyncIterator[BioClient]:
+    """A connection on which nothing is sent yet."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield BioClient(reader, writer, name, context or client_context())
+    finally:
+        writer.close()
