@@ -15,6 +15,7 @@ was accepted.
 """
 
 import asyncio
+import contextlib
 import errno
 import inspect
 import logging
@@ -303,6 +304,8 @@ class FrontDoor(Entrance):
     def _end(self, arrival: Arrival, outcome: Outcome) -> None:
         self._take_out(arrival)
         self.outcomes[outcome] += 1
+        with contextlib.suppress(OSError):
+            arrival.socket.recv(PEEK_BYTES)  # what is left unread makes the close a reset
         arrival.close()
         self._quiet.set()
 
