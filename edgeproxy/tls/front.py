@@ -29,7 +29,7 @@ from functools import partial
 from typing import Any
 
 from edgeproxy.clock import Clock
-from edgeproxy.errors import HelloRefused
+from edgeproxy.errors import EdgeError, HelloRefused
 from edgeproxy.serving.addresses import BACKLOG
 from edgeproxy.serving.connections import Connections
 from edgeproxy.serving.entrance import Entrance, Stop
@@ -235,9 +235,8 @@ class FrontDoor(Entrance):
     def _choose_for(self, arrival: Arrival, hello: ClientHello) -> None:
         try:
             choice = self._choose(hello, arrival.peer.local[0], arrival.peer.address)
-        except Exception:  # an unusable certificate, or a bug in choosing, ends this handshake only
-            log.exception("no certificate could be chosen")
-            choice = Alert.INTERNAL_ERROR
+        except Exception as error:  # an unusable certificate, or a bug in choosing, ends this handshake only
+            choice = _report(error)
         if isinstance(choice, (SiteContext, Alert)):
             self._go_on(arrival, hello, choice)
         elif self._choosing.enter(arrival):
@@ -339,9 +338,14 @@ class FrontDoor(Entrance):
 async def _choice_of(pending: Awaitable[Choice]) -> Choice:
     try:
         return await pending
-    except Exception:  # as where it is not awaited: one handshake
-        log.exception("no certificate could be chosen")
-        return Alert.INTERNAL_ERROR
+    except Exception as error:  # as where it is not awaited: one handshake
+        return _report(error)
+
+
+def _report(error: Exception) -> Alert:
+    """Say once for this handshake why there was no choice; what our own errors say needs no traceback."""
+    log.error("no certificate could be chosen: %s", error, exc_info=None if isinstance(error, EdgeError) else error)
+    return Alert.INTERNAL_ERROR
 
 
 def _drop(pending: Awaitable[Choice]) -> None:

@@ -227,6 +227,22 @@ async def test_a_hello_in_many_records_each_in_its_own_time() -> None:
 
 
 @on_both_loops
+async def test_a_large_hello_in_small_pieces_and_one_that_is_too_large() -> None:
+    async with front_door(A) as door:
+        many = tuple(f"protocol-{number:03}" + "x" * 180 for number in range(60))
+        async with bio_client(door.port, "a.test", client_context(alpn=(*many, "http/1.1"))) as client:
+            flight = client.first_flight()
+            assert len(flight) > 11_000
+            for at in range(0, len(flight), 97):
+                client.writer.write(flight[at : at + 97])
+                await asyncio.sleep(0)
+            await client.do(client.secure.do_handshake)
+            assert client.secure.selected_alpn_protocol() == "http/1.1"
+        too_many = tuple(f"protocol-{number:03}" + "x" * 180 for number in range(90))
+        assert await door.said(hello_bytes("a.test", alpn=too_many)) == alert(Alert.ILLEGAL_PARAMETER)
+
+
+@on_both_loops
 async def test_a_client_that_ends_in_its_hello_is_closed_at_once() -> None:
     settings = FrontSettings(hellos=replace(FrontSettings().hellos, deadline=3600))
     async with front_door(A, settings=settings) as door:
