@@ -169,19 +169,19 @@ def _extensions(message: bytes, at: int) -> dict[int, bytes]:
     if at + 2 > end or int.from_bytes(message[at : at + 2]) != end - at - 2:
         _refuse("extensions do not end with the hello", Alert.DECODE_ERROR)
     at += 2
-    seen: set[int] = set()
+    kinds: list[int] = []
     found: dict[int, bytes] = {}
     while at < end:
         kind, size = _pair(message, at)
-        at += 4
-        if at + size > end:
-            _refuse("extension ends behind the hello", Alert.DECODE_ERROR, extension=kind)
-        if kind in seen:
-            _refuse("extension comes twice", Alert.ILLEGAL_PARAMETER, extension=kind)
-        seen.add(kind)
+        kinds.append(kind)
+        body = at + 4
+        at = body + size
         if kind in _READ:
-            found[kind] = message[at : at + size]
-        at += size
+            found[kind] = message[body:at]
+    if at > end:
+        _refuse("extension ends behind the hello", Alert.DECODE_ERROR, extension=kinds[-1])
+    if len(set(kinds)) < len(kinds):
+        _refuse("extension comes twice", Alert.ILLEGAL_PARAMETER)
     return found
 
 

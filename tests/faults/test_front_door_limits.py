@@ -200,6 +200,7 @@ async def test_no_descriptors_left_means_a_rest_and_then_everybody_is_served(cap
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with front_door(A) as door:
         assert (await door.fetch("a.test")).status == 200
+        await until(lambda: door.front.counts() == {})  # its descriptor is free
         plain = socket.socket()
         plain.setblocking(False)
         spare = socket.socket()
