@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from edgeproxy.clock import Clock
 from edgeproxy.errors import StoreError
-from edgeproxy.storage.durable import make_folders, remove, sync_folder, write_synced
+from edgeproxy.storage.durable import create, make_folders, remove, sync_folder, write_synced
 
 log = logging.getLogger("edgeproxy.tls")
 
@@ -64,10 +64,12 @@ class TicketKeys:
         try:
             make_folders((folder,))
             with _alone_in(folder):
+                remove(*folder.glob(f"{FILE_NAME}.*.new"))  # a crash left them, with a secret that must not outlive its epoch
                 found = _read(path)
                 if found is None or not found[0] <= now <= found[0] + _LONGEST_GAP:
                     found = (now, os.urandom(_SECRET_BYTES))
                     _write(path, *found)
+                    sync_folder(folder)
         except OSError as error:
             reason = error.strerror or str(error)
             raise StoreError("the secret of session tickets cannot be kept", path=path, error=reason) from error
@@ -99,12 +101,13 @@ class TicketKeys:
         """Replace the file, so that the last epoch's secret is gone.
 
         Others may do the same at the same time, with the same content; one that is late writes an earlier link of the same
-        chain. A crash leaves either, and both give the same keys.
+        chain. A crash leaves either, and both give the same keys, or a damaged file, which is replaced at the next start. The
+        event loop does not wait for the disk here: not synced.
         """
         if self._path is None:
             return
         try:
-            _write(self._path, self._epoch, self._secret)
+            _write(self._path, self._epoch, self._secret, synced=False)
         except OSError as error:
             log.warning("the secret of session tickets stays as it was on disk: %s", error.strerror or error)
 
@@ -139,13 +142,17 @@ def _read(path: Path) -> tuple[int, bytes] | None:
     return int(match[1]), bytes.fromhex(match[2])
 
 
-def _write(path: Path, epoch: int, secret: bytes) -> None:
+def _write(path: Path, epoch: int, secret: bytes, *, synced: bool = True) -> None:
     temporary = path.with_name(f"{path.name}.{os.getpid()}.{os.urandom(4).hex()}.new")
+    content = f"edgeproxy-ticket-secret-1 {epoch} {secret.hex()}\n".encode()
     try:
-        write_synced(temporary, f"edgeproxy-ticket-secret-1 {epoch} {secret.hex()}\n".encode())
+        if synced:
+            write_synced(temporary, content)
+        else:
+            with open(create(temporary), "wb") as file:
+                file.write(content)
         # A crash before this line leaves the temporary file and the old secret; after it, the new one.
         temporary.replace(path)
     except OSError:
         remove(temporary)
         raise
-    sync_folder(path.parent)

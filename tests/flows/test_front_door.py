@@ -394,3 +394,22 @@ async def test_addresses_change_without_touching_connections() -> None:
         await door.front.replace(["[::1]:0"])
         assert before[0] not in door.front.addresses
         assert b"200" in await client.get()
+
+
+@on_both_loops
+async def test_whatever_is_cancelled_its_connection_ends_and_nothing_is_left() -> None:
+    """A choice that waits, a handshake that has begun, one that has just been planned: as when the process stops in a hurry."""
+    async with front_door(A, choose=held(asyncio.Event(), [])) as door:  # type: ignore[arg-type]
+        for name, room in (("slow.test", "choosing"), ("a.test", "handshake")):
+            async with bio_client(door.port, name) as client:
+                client.writer.write(client.first_flight())
+                await until(lambda: door.front.counts() == {room: 1})  # noqa: B023 - awaited in this turn
+                [task] = door.front._tasks.values()
+                task.cancel()
+                await until(lambda: door.front.counts() == {})
+                try:
+                    while await asyncio.wait_for(client.reader.read(65536), PATIENCE):
+                        pass
+                except ConnectionError:
+                    continue
+        assert (await door.fetch("a.test")).status == 200

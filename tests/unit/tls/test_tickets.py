@@ -56,6 +56,7 @@ def test_a_process_that_slept_comes_to_the_same_keys(tmp_path: Path) -> None:
 
 def test_the_secret_of_a_past_epoch_is_gone_from_the_disk(tmp_path: Path) -> None:
     clock = ManualClock()
+    (tmp_path / f"{FILE_NAME}.1.ab.new").write_text("left by a crash")
     opened = TicketKeys.open(tmp_path, clock)
     before = (tmp_path / FILE_NAME).read_text()
     clock.advance(EPOCH_SECONDS)
