@@ -219,3 +219,20 @@ class CertificateFault(EdgeError):
 
     fault = Fault.OPERATOR
     status = 400
+
+
+class HelloRefused(EdgeError):
+    """What a client said first on a TLS port begins no handshake; `alert` says why in the words of TLS (RFC 8446 section 6)."""
+
+    fault = Fault.CLIENT
+
+    def __init__(self, text: str, *, alert: int | None = None, **fields: object) -> None:
+        super().__init__(text, **fields)
+        self.alert = alert
+        """None: the client does not speak TLS, so no alert would be understood."""
+
+
+class ContextRefused(EdgeError):
+    """OpenSSL takes a certificate, key or client CA not at all, or not together."""
+
+    fault = Fault.OPERATOR

@@ -78,7 +78,8 @@ def _targets(address: Address) -> list[tuple[int, tuple[object, ...]]]:
 
 
 def _bind_inet(family: int, target: tuple[object, ...]) -> socket.socket:
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by name: asyncio turns Nagle off only where it sees TCP written out.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:

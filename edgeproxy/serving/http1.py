@@ -20,7 +20,7 @@ from edgeproxy.serving.heads import HeadBuffer, is_simple
 from edgeproxy.serving.http1_stream import Http1Stream
 from edgeproxy.serving.runner import internal_error, run_exchange
 from edgeproxy.serving.states import TABLE, Event, State
-from edgeproxy.serving.stream import Answer, TunnelSink, TunnelSource
+from edgeproxy.serving.stream import Answer, Peer, TunnelSink, TunnelSource
 from edgeproxy.serving.transports import NOBODY, peer_of, reset_on_close
 from edgeproxy.serving.tunnel import ClientSink, ClientSource
 from edgeproxy.tasks import spawn
@@ -44,7 +44,7 @@ class Http1Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, shared: Connections) -> None:
+    def __init__(self, shared: Connections, peer: Peer = NOBODY) -> None:
         self._shared = shared
         self._instant = shared.handler.instant
         self._instant_like = shared.handler.instant_like
@@ -72,7 +72,8 @@ class Http1Connection(asyncio.Protocol):
         self._since = shared.clock.monotonic()
         self._unread = UnreadWatch(self._since)
         self.gate = WriteGate()
-        self.peer = NOBODY
+        self.peer = peer
+        """NOBODY until there is a connection, unless whoever accepted it knew more."""
 
     # --- what asyncio calls ---
 
@@ -82,7 +83,8 @@ class Http1Connection(asyncio.Protocol):
         self._write = self._transport.write
         self._writelines = self._transport.writelines
         self._transport.set_write_buffer_limits(high=self._shared.settings.bounds.write_buffer_bytes)
-        self.peer = peer_of(self._transport)
+        if self.peer is NOBODY:
+            self.peer = peer_of(self._transport)
         self._last = self._shared.draining
         match self._shared.admit(self):
             case Admission.SERVED:

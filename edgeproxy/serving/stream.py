@@ -27,6 +27,10 @@ class Peer:
     tls: bool
     log_prefix: bytes
     """`"client":"ADDRESS"`, a piece of a JSON object ready for the access log."""
+    server_name: str = ""
+    """Host name asked for in the TLS handshake, lower case; "" for none."""
+    tls_scope: str = ""
+    """Name of the site under whose TLS policy the connection was made; "" without TLS."""
 
 
 class TunnelSource(Protocol):

@@ -22,11 +22,15 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # struct linger: on, zero seconds
 def peer_of(transport: asyncio.Transport) -> Peer:
     """Both ends of a connection. A client that is already gone has an empty address."""
     remote, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-    tls = transport.get_extra_info("ssl_object") is not None
+    return make_peer(remote, local, tls=transport.get_extra_info("ssl_object") is not None)
+
+
+def make_peer(remote: object, local: object, *, tls: bool) -> Peer:
+    """The same from a socket's own `getpeername` and `getsockname`."""
     if not isinstance(local, tuple):
         path = local.decode(errors="replace") if isinstance(local, bytes) else str(local or "")
         return _peer(UNIX_ADDRESS, 0, (path, 0), tls)
-    ours = (str(local[0]), int(local[1]))
+    ours = (str(local[0]).removeprefix("::ffff:"), int(local[1]))
     if not isinstance(remote, tuple):
         return _peer("", 0, ours, tls)
     return _peer(str(remote[0]).removeprefix("::ffff:"), int(remote[1]), ours, tls)
