@@ -160,3 +160,11 @@ class StartError(EdgeError):
     """The edge cannot start: a port is taken, a folder is not writable, the ledger is a fork."""
 
     fault = Fault.OPERATOR
+
+
+class StreamMalformed(EdgeError):
+    """A request over HTTP/2 that is malformed (RFC 9113 section 8.1.1): its stream is reset, and there is no answer."""
+
+    fault = Fault.CLIENT
+    status = 400
+    proxy_error = "http_request_error"

@@ -17,7 +17,7 @@ from edgeproxy.errors import ClientGone, RequestRefused
 from edgeproxy.exchange.answer import Answerer
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.exchange import Exchange
-from edgeproxy.exchange.pages import error_page, whole_answer
+from edgeproxy.exchange.pages import Page, error_page, whole_answer
 from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, make_answer, ranking, shape_of
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site, Sites
@@ -97,6 +97,19 @@ class EdgeHandler:
         # A resident under a bare key answers all requests for it, whatever their fields.
         resident = self._tier_get(hot.prefix + target)
         return None if resident is None else self._ready(hot, resident, known, target, peer)
+
+    def instant_parts(self, request: Request, peer: Peer) -> serving.ReadyParts | None:
+        """`instant` in parts: the same decision, the head as a field block."""
+        hot = request.memo.get("hot")
+        if hot is None or hot.sites is not self.sites:
+            hot = self._warm(request)
+            if hot is None:
+                return None
+        resident = self._tier_get(hot.tier_key)
+        if resident is None or self._ready(hot, resident, request, request.target, peer) is None:
+            return None
+        answer = resident.answers[hot.keys[resident.codings]]
+        return serving.ReadyParts(answer.block_at(answer.second), answer.body)
 
     def _ready(self, hot: Hot, resident: Resident, request: Request, target: str, peer: Peer) -> serving.Answer | None:
         """The ready answer of this shape, made if need be, while it holds: same rules, and fresh."""
@@ -210,11 +223,20 @@ class EdgeHandler:
 
     def refuse(self, error: RequestRefused, peer: Peer) -> bytes:
         """The whole answer to what could not be understood or is over a limit."""
+        return whole_answer(self._refusal(error, peer), date=format_http_date(self._clock.now() // 1000))
+
+    def refuse_parts(self, error: RequestRefused, peer: Peer) -> serving.RefusalParts:
+        """The same in values."""
+        page = self._refusal(error, peer)
+        date = format_http_date(self._clock.now() // 1000)
+        return serving.RefusalParts(page.status, page.fields.plus(("Date", date)), page.body)
+
+    def _refusal(self, error: RequestRefused, peer: Peer) -> Page:
         self._metrics.refused_requests.add(str(error.status))
         page = error_page(error.status, proxy_error=error.proxy_error)
         if self._log.enabled:
             self._log.write(Entry(peer.address, "", "", "", error.status, len(page.body), 0.0, error.text))
-        return whole_answer(page, date=format_http_date(self._clock.now() // 1000))
+        return page
 
 
 @dataclass(slots=True)

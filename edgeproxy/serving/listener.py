@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgeproxy.clock import Clock
@@ -31,11 +31,20 @@ class _Open:
 
 
 class Listener:
-    """HTTP/1 connections from any number of addresses, all with one handler. Give `tls` for https."""
+    """Connections from any number of addresses, all with one handler. Give `tls` for https, `make` for another protocol."""
 
-    def __init__(self, handler: Handler, settings: ServingSettings, clock: Clock, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        settings: ServingSettings,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+        make: Callable[[Connections], asyncio.Protocol] = Http1Connection,
+    ) -> None:
         self.connections = Connections(handler, settings, clock, scheme="https" if tls else "http")
         self._tls = tls
+        self._make = make
         self._open: dict[str, _Open] = {}
         self._inherited: list[_Open] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -146,8 +155,8 @@ class Listener:
             raise
         return _Open(tuple(servers), names, path)
 
-    def _connection(self) -> Http1Connection:
-        return Http1Connection(self.connections)
+    def _connection(self) -> asyncio.Protocol:
+        return self._make(self.connections)
 
 
 def _stop(opened: _Open) -> None:
