@@ -92,6 +92,8 @@ class Http2Client:
         self.acknowledged = False
         self.closed = False
         self.raw = bytearray()
+        self.seen: list[tuple[int, int, int, bytes]] = []
+        """Frames as they came: type, flags, stream, the first bytes of the payload."""
         self._news = asyncio.Event()
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
@@ -124,13 +126,16 @@ class Http2Client:
         # Past a GOAWAY the library takes nothing more, where the protocol goes on: it is read by hand and kept from it.
         for frame in self._frames(data):
             kind, payload = frame[3], frame[9:]
+            self.seen.append((kind, frame[4], int.from_bytes(frame[5:9], "big"), payload[:16]))
             if kind == 7:
                 self.goaways.append((int.from_bytes(payload[4:8], "big"), int.from_bytes(payload[:4], "big")))
+                continue
+            if self.broken:
                 continue
             try:
                 events = self.h2.receive_data(frame)
             except h2.exceptions.ProtocolError:
-                if not self.goaways and not self.broken:
+                if not self.goaways:
                     raise
                 continue
             for event in events:
@@ -140,7 +145,7 @@ class Http2Client:
         self._news.set()
 
     broken = False
-    """Whether the test has put the library's idea of the connection out of step by raw frames."""
+    """Whether the test speaks in raw frames only, so that the library has no part in it; then look at `seen`."""
 
     def _frames(self, data: bytes) -> list[bytes]:
         self.raw += data
