@@ -20,7 +20,7 @@ from edgeproxy.serving.connections import Admission, Connections
 from edgeproxy.serving.deadlines import UnreadWatch
 from edgeproxy.serving.flow import WriteGate
 from edgeproxy.serving.http2_body import Http2Body
-from edgeproxy.serving.http2_budget import Budget
+from edgeproxy.serving.http2_budget import Budget, Spent
 from edgeproxy.serving.http2_engine import FramingLimits, Http2Engine
 from edgeproxy.serving.http2_framing import ConnectionFault, Framing, HeaderBlock
 from edgeproxy.serving.http2_outflow import Outflow
@@ -160,17 +160,17 @@ class Http2Connection(asyncio.Protocol):
         self._touched = True
         if self._state is State.LEAVING or self._load() >= self._most:
             self._framing.reset(number, Code.REFUSED_STREAM)
-            self._framing.blame()
+            self._framing.blame(Spent.REFUSED)
             return
         try:
             request = (block.parsed if ended else None) or self._parse(block, ended=ended)
         except StreamMalformed:
             self._framing.reset(number, Code.PROTOCOL_ERROR)
-            self._framing.blame()
+            self._framing.blame(Spent.FAULT)
             return
         except RequestRefused as error:
             self._refuse(number, error)
-            self._framing.blame()
+            self._framing.blame(Spent.FAULT)
             return
         if not ended or not self._answered(number, request):
             self._begin(number, request, ended=ended)
@@ -320,7 +320,7 @@ class Http2Connection(asyncio.Protocol):
     def _malformed(self, number: int, error: StreamMalformed) -> None:
         self._framing.reset(number, Code.PROTOCOL_ERROR)
         self._drop(number, ClientGone("client broke the stream", reason=error.text))
-        self._framing.blame()
+        self._framing.blame(Spent.FAULT)
 
     def _drop(self, number: int, gone: ClientGone) -> None:
         """Nobody waits for this stream any more."""

@@ -10,6 +10,7 @@ frame; a flood is a hundred times that.
 Kind       what spends it                                               why it costs
 RESET      the client resets a stream                                   rapid reset (CVE-2023-44487): begun and thrown away
 FAULT      we have to reset or refuse a stream that the client broke    made-you-reset (CVE-2025-8671): the same, but by us
+REFUSED    a request beyond those that may be under way                 read and thrown away
 SETTINGS   SETTINGS, also acknowledgements                              each is acknowledged, and may touch every stream
 PING       PING, also acknowledgements                                  each is answered
 WINDOW     WINDOW_UPDATE                                                each may wake a writer; one is due for what was sent
@@ -36,6 +37,7 @@ class Spent(IntEnum):
     UNKNOWN = 6
     EMPTY = 7
     LATE = 8
+    REFUSED = 9
 
 
 class Allowance(NamedTuple):
@@ -55,6 +57,7 @@ ALLOWANCES: Final[dict[Spent, Allowance]] = {
     Spent.UNKNOWN: Allowance(200, 10),
     Spent.EMPTY: Allowance(100, 5),
     Spent.LATE: Allowance(2000, 100),
+    Spent.REFUSED: Allowance(400, 20),
 }
 
 WINDOWS_PER_FRAME: Final = 4

@@ -501,12 +501,12 @@ class Http2Engine:
             self._close(stream, by_us=True)
             self._send(frames.reset_frame(stream, code))
 
-    def blame(self) -> None:
-        """The client made us refuse something for a fault of its own."""
+    def blame(self, kind: Spent) -> None:
+        """The client made us refuse something."""
         try:
-            self._budget.spend(Spent.FAULT)
+            self._budget.spend(kind)
         except Flooded as flood:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "too many faults") from flood
+            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, f"too many: {kind.name.lower()}") from flood
 
     def go_away(self, code: Code, text: str = "", *, last_stream: int | None = None) -> None:
         """Say that streams above `last_stream` (the newest one when None) will not be answered."""

@@ -8,6 +8,7 @@ can take its place, as long as it keeps the promises written here.
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from edgeproxy.serving.http2_budget import Spent
 from edgeproxy.wire.http2 import Line
 from edgeproxy.wire.http2_frames import Code
 
@@ -117,8 +118,8 @@ class Framing(Protocol):
         """End a stream at once. Nothing more comes from it; what is on its way is dropped."""
         ...
 
-    def blame(self) -> None:
-        """The client made us refuse something for a fault of its own. Raises ConnectionFault when it does so too often."""
+    def blame(self, kind: Spent) -> None:
+        """The client made us refuse something. Raises ConnectionFault when it does so too often."""
         ...
 
     def go_away(self, code: Code, text: str = "", *, last_stream: int | None = None) -> None:
