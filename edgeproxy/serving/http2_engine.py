@@ -302,9 +302,12 @@ class Http2Engine:
             return
         if len(payload) > 6 * 64:
             self._budget.spend(Spent.SETTINGS, len(payload) / (6 * 64))
+        window = self._initial_window
         for number, value in frames.read_settings(payload):
             self._set(number, value)
         self._send(frames.SETTINGS_ACK)
+        if self._initial_window > window:
+            self._events.on_window(0)  # behind the acknowledgement, which is what opens the windows to the client's mind
 
     def _set(self, number: int, value: int) -> None:
         match number:
@@ -328,8 +331,6 @@ class Http2Engine:
             known.send_window += change
             if known.send_window > LARGEST_WINDOW:
                 raise ConnectionFault(Code.FLOW_CONTROL_ERROR, "window is too large")
-        if change > 0:
-            self._events.on_window(0)
 
     def _on_push(self, stream: int, flags: int, payload: bytes) -> None:
         raise ConnectionFault(Code.PROTOCOL_ERROR, "push by a client")

@@ -98,9 +98,7 @@ class Http2Client:
         self._reading = asyncio.get_running_loop().create_task(self._read())
 
     def start(self, settings: dict[int, int] | None = None) -> None:
-        if settings:
-            self.h2.update_settings(settings)
-        self.h2.local_settings.enable_push = 0
+        self.h2.local_settings = h2.settings.Settings(client=True, initial_values={2: 0, **(settings or {})})
         self.h2.initiate_connection()
         self.flush()
 
@@ -134,9 +132,9 @@ class Http2Client:
                 continue
             try:
                 events = self.h2.receive_data(frame)
-            except h2.exceptions.ProtocolError:
+            except h2.exceptions.ProtocolError as error:
                 if not self.goaways:
-                    raise
+                    raise AssertionError(f"the library does not take this: {self.seen[-1]}") from error
                 continue
             for event in events:
                 self._note(event)
@@ -267,6 +265,7 @@ class Served2:
             "127.0.0.1", self.port, ssl=client_context(), server_hostname="origin.test", limit=2**20
         )
         client = Http2Client(reader, writer, takes=takes)
+        client.broken = not starts
         if starts:
             client.start(settings)
         try:
