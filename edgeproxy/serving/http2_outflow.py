@@ -15,7 +15,7 @@ from edgeproxy.wire.http2_frames import FRAME_BYTES
 TURN: Final = 4
 """Frames of one stream before others have their turn."""
 
-FLUSH_BYTES: Final = 64 * 1024
+FLUSH_BYTES: Final = 128 * 1024
 """Framed bytes after which they are handed to the transport, so that it can say that it is full."""
 
 

@@ -310,7 +310,7 @@ async def test_what_browsers_do_is_no_flood() -> None:
                 client.h2.reset_stream(stream, 8)
             client.flush()
             async with asyncio.timeout(10):
-                while (await client.ask("/ready/x")).reset == REFUSED_STREAM:
+                while (await client.ask("/ready/x")).reset == REFUSED_STREAM:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
         for _ in range(200):
             got = await client.ask("/ready/x")
