@@ -117,14 +117,24 @@ def test_a_conversation_split_at_every_byte(at: int) -> None:
     assert told.all == EXPECTED
 
 
-@pytest.mark.parametrize(
-    "raw", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", OPENING[:24] + frame(PING, 0, 0, bytes(8))]
-)
+NO_HTTP_2 = [
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+    OPENING[:24] + frame(PING, 0, 0, bytes(8)),
+    OPENING[:24] + frame(SETTINGS, ACK, 0),
+]
+
+
+def feed(engine: Http2Engine, pieces: Iterable[bytes]) -> None:
+    for piece in pieces:
+        engine.receive(piece)
+
+
+@pytest.mark.parametrize("raw", NO_HTTP_2)
 def test_what_is_no_http_2_is_refused_at_its_first_wrong_byte(raw: bytes) -> None:
     engine, _ = made()
     with pytest.raises(ConnectionFault) as fault:
-        for byte in raw:
-            engine.receive(bytes((byte,)))
+        feed(engine, [bytes((byte,)) for byte in raw])
     assert fault.value.code is Code.PROTOCOL_ERROR
 
 
