@@ -50,6 +50,7 @@ STARVED_SECONDS = 0.5
 
 _DEAF = (State.LINGERING, State.CLOSING, State.CLOSED)
 _NO_ANSWER = b""
+_HEAD = (b":method", b"HEAD")
 
 
 class Http2Connection(asyncio.Protocol):
@@ -169,7 +170,7 @@ class Http2Connection(asyncio.Protocol):
             self._framing.blame(Spent.FAULT)
             return
         except RequestRefused as error:
-            self._refuse(number, error)
+            self._refuse(number, error, with_body=_HEAD not in block.lines)
             self._framing.blame(Spent.FAULT)
             return
         if not ended or not self._answered(number, request):

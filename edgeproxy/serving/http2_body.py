@@ -48,11 +48,13 @@ class Http2Body:
     def feed(self, data: bytes, *, ended: bool) -> None:
         """Bytes of the body. Raises StreamMalformed when they cannot be as many as were announced.
 
-        Over the limit the reader is told 413, and what follows is not kept.
+        Over the limit the reader is told 413. Once `failed`, nothing is kept.
         """
         self.received += len(data)
         if self._length != CHUNKED and (self.received > self._length or (ended and self.received < self._length)):
             raise StreamMalformed("body is not as long as content-length says", length=self._length, received=self.received)
+        if self._queue.error is not None:
+            return
         if self._limit is not None and self.received > self._limit:
             self._queue.fail(RequestRefused("request body too large", status=413, limit=self._limit))
         elif ended:

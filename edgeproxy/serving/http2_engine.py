@@ -43,7 +43,7 @@ from edgeproxy.wire.http2_frames import (
     read_header,
 )
 
-REMEMBERED: Final = 1024
+REMEMBERED: Final = 256
 """Closed streams whose end is remembered."""
 
 BLOCK_FRAMES: Final = 32

@@ -8,15 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from edgeproxy.clock import SystemClock
-from edgeproxy.serving.http2 import Http2Connection
-from edgeproxy.serving.listener import Listener
-from edgeproxy.serving.settings import ServingSettings
 from tests.support.edge import running_edge
-from tests.support.http2 import Http2Client, Served2, head, server_context
+from tests.support.http2 import Http2Client, Served2, head, serving2
 from tests.support.http2_vectors import OPENING, VECTORS, Vector, good
 from tests.support.raw_origin import answer
-from tests.support.serving import PATIENCE, on_uvloop, until
+from tests.support.serving import PATIENCE, on_uvloop
 from tests.support.strict_origin import Recorded, StrictOrigin
 
 
@@ -35,14 +31,9 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
     async with (
         StrictOrigin(respond) as origin,
         running_edge(folder, origin.url, site='[site.origin]\nhost = "client"') as (edge, _),
+        serving2(edge.handler) as served,
     ):
-        listener = Listener(edge.handler, ServingSettings(), SystemClock(), tls=server_context(), make=Http2Connection)
-        await listener.start(["127.0.0.1:0"])
-        try:
-            yield Scene(origin, Served2(listener, edge.handler))
-        finally:
-            await listener.close()
-            await until(lambda: len(listener.connections) == 0)
+        yield Scene(origin, served)
 
 
 async def attack(client: Http2Client, vector: Vector) -> None:
