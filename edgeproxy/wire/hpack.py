@@ -1,4 +1,4 @@
-"""Field blocks on their way out, compressed without memory (RFC 7541), and what can be told of a block on its way in.
+"""Field blocks on their way out, compressed without memory (RFC 7541).
 
 Owns: an encoder that uses the static table only. What it makes depends on nothing but the fields, so one block can be sent on any
 connection, many times; nothing of one response can be learned from the size of another (RFC 7541 section 7.1); and a peer cannot
@@ -120,41 +120,3 @@ def encode_status(status: int) -> bytes:
     """The pseudo-header field that begins a response."""
     index = _STATUS.get(status)
     return bytes((0x80 | index,)) if index is not None else b"\x08\x03%03d" % status
-
-
-def is_without_memory(block: bytes) -> bool:
-    """Whether decoding `block` leaves the dynamic table as it is: only indexed fields and literals that are not added.
-
-    Says no of what it cannot read. The same bytes then mean the same fields until the table changes.
-    """
-    at, end = 0, len(block)
-    while at < end:
-        first = block[at]
-        if first & 0x80:
-            if first == 0xFF:
-                return False  # a long index; rare, and not worth a second reader of integers
-            at += 1
-            continue
-        if first & 0x60:
-            return False
-        at += 1
-        if first & 0x0F == 0x0F:
-            if at >= end or block[at] & 0x80:
-                return False
-            at += 1
-        elif not first & 0x0F:
-            at = _past_string(block, at)
-        at = _past_string(block, at)
-    return at == end
-
-
-def _past_string(block: bytes, at: int) -> int:
-    """Where the string at `at` ends; beyond the block when it cannot be read."""
-    if at >= len(block):
-        return len(block) + 1
-    length = block[at] & 0x7F
-    if length < 0x7F:
-        return at + 1 + length
-    if at + 1 >= len(block) or block[at + 1] & 0x80:
-        return len(block) + 1
-    return at + 2 + length + block[at + 1]
