@@ -288,8 +288,8 @@ class Http2Connection(asyncio.Protocol):
             await run_exchange(self._shared.handler, stream, self._give_up)
         finally:
             self._running.discard(stream)
-            if stream.tunnelled and not stream.gone:
-                self.answer_over(stream, keep_alive=True)
+            if stream.tunnelled:
+                self.break_off(stream)  # unless it was closed in good order
             self._check_empty()
 
     def _give_up(self, stream: Http2Stream, error: RequestRefused) -> None:
