@@ -11,8 +11,6 @@ write, at its end (`serving.outbox`).
 
 import asyncio
 import logging
-from base64 import b64encode
-from secrets import token_bytes
 from typing import cast
 
 from edgeproxy.errors import ClientGone, RequestRefused, StreamMalformed
@@ -24,6 +22,7 @@ from edgeproxy.serving.http2_budget import Budget, Spent
 from edgeproxy.serving.http2_engine import FramingLimits, Http2Engine
 from edgeproxy.serving.http2_framing import ConnectionFault, Framing, HeaderBlock
 from edgeproxy.serving.http2_outflow import Outflow
+from edgeproxy.serving.http2_requests import read_request
 from edgeproxy.serving.http2_states import TABLE, Event, State
 from edgeproxy.serving.http2_stream import Http2Stream
 from edgeproxy.serving.http2_sweep import Overdue, is_idle_too_long, judge_stream
@@ -32,7 +31,7 @@ from edgeproxy.serving.stream import Answer
 from edgeproxy.serving.transports import NOBODY, peer_of
 from edgeproxy.tasks import spawn
 from edgeproxy.wire.hpack import encode_fields, encode_status
-from edgeproxy.wire.http2 import parse_request, parse_trailers
+from edgeproxy.wire.http2 import parse_trailers
 from edgeproxy.wire.http2_frames import DEFAULT_WINDOW, LARGEST_WINDOW, Code
 from edgeproxy.wire.messages import Request
 
@@ -164,7 +163,7 @@ class Http2Connection(asyncio.Protocol):
             self._framing.blame(Spent.REFUSED)
             return
         try:
-            request = (block.parsed if ended else None) or self._parse(block, ended=ended)
+            request = read_request(block, self._shared, ended=ended)
         except StreamMalformed:
             self._framing.reset(number, Code.PROTOCOL_ERROR)
             self._framing.blame(Spent.FAULT)
@@ -224,25 +223,6 @@ class Http2Connection(asyncio.Protocol):
 
     def _load(self) -> int:
         return len(self._running) + len(self._held) + len(self._tails)
-
-    def _parse(self, block: HeaderBlock, *, ended: bool) -> Request:
-        """The request of a field list; remembered where the list alone says everything."""
-        shared = self._shared
-        memo = shared.http2_memo
-        key = b"\n".join([part for line in block.lines for part in line])
-        # A line end inside a field would make one list look like another; it is refused below.
-        is_known_by_key = ended and key.count(b"\n") == len(block.lines) * 2 - 1
-        if is_known_by_key and (request := memo.find(key)) is not None:
-            block.parsed = request
-            return request
-        websocket_key = b64encode(token_bytes(16)).decode()
-        request = parse_request(
-            block.lines, shared.settings.limits, ended=ended, scheme=shared.scheme, websocket_key=websocket_key
-        )
-        if is_known_by_key:
-            block.parsed = request
-            memo.offer(key, request)
-        return request
 
     def _answered(self, number: int, request: Request) -> bool:
         """Whether a ready answer went out. `request` has no body."""
@@ -424,8 +404,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _fail(self, fault: ConnectionFault) -> None:
         """The client broke the rules: say which, and linger so that it can read that."""
-        if fault.code is not Code.NO_ERROR:
-            log.info("HTTP/2 connection of %s ended: %s (%s)", self.peer.address, fault.text, fault.code.name)
+        log.debug("HTTP/2 connection of %s ended: %s (%s)", self.peer.address, fault.text, fault.code.name)
         self._framing.go_away(fault.code, fault.text)
         self._flush()
         self._move(Event.FAULT)

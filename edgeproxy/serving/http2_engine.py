@@ -14,6 +14,7 @@ State of a stream (section 5.1), as far as a server without push needs it:
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from edgeproxy.serving.http2_blocks import OpenBlock
 from edgeproxy.serving.http2_budget import (
     PRIORITIES_PER_REQUEST,
     RESETS_PER_ANSWER,
@@ -46,9 +47,6 @@ from edgeproxy.wire.http2_frames import (
 REMEMBERED: Final = 256
 """Closed streams whose end is remembered."""
 
-BLOCK_FRAMES: Final = 32
-"""HEADERS with its CONTINUATIONs; a block of the largest size that is taken needs five."""
-
 _RESERVED: Final = 0x7FFF_FFFF
 
 
@@ -78,7 +76,7 @@ class Http2Engine:
 
     # fmt: off
     __slots__ = (
-        "_block", "_block_ended", "_block_frames", "_block_size", "_block_stream", "_budget", "_closed", "_decoder", "_events",
+        "_block", "_budget", "_closed", "_decoder", "_events",
         "_handlers", "_initial_window", "_limits", "_need", "_out", "_preface", "_rest", "_streams", "_table_said",
         "_unacknowledged", "_window_in", "_window_in_size", "_window_out", "last_stream", "pending",
     )
@@ -95,9 +93,7 @@ class Http2Engine:
         self._streams: dict[int, _Stream] = {}
         self._closed: dict[int, bool] = {}
         self.last_stream = 0
-        self._block: list[bytes] | None = None
-        self._block_stream = self._block_size = self._block_frames = 0
-        self._block_ended = False
+        self._block: OpenBlock | None = None
         self._initial_window = DEFAULT_WINDOW
         self._window_out = DEFAULT_WINDOW
         self._window_in = self._window_in_size = DEFAULT_WINDOW
@@ -231,23 +227,18 @@ class Http2Engine:
             return
         if not payload:
             self._budget.spend(Spent.EMPTY)
-        self._block, self._block_stream, self._block_ended = [payload], stream, ended
-        self._block_size, self._block_frames = len(payload), 1
+        self._block = OpenBlock(stream, payload, self._limits.block_bytes, ended=ended)
 
     def _on_continuation(self, stream: int, flags: int, payload: bytes) -> None:
         block = self._block
-        if block is None or stream != self._block_stream:
+        if block is None or stream != block.stream:
             raise ConnectionFault(Code.PROTOCOL_ERROR, "continuation of nothing")
         if not payload:
             self._budget.spend(Spent.EMPTY)
-        block.append(payload)
-        self._block_size += len(payload)
-        self._block_frames += 1
-        if self._block_size > self._limits.block_bytes or self._block_frames > BLOCK_FRAMES:
-            raise ConnectionFault(Code.ENHANCE_YOUR_CALM, "field block is too large")
+        block.add(payload)
         if flags & END_HEADERS:
             self._block = None
-            self._on_block(stream, b"".join(block), ended=self._block_ended)
+            self._on_block(stream, block.whole(), ended=block.ended)
 
     def _on_block(self, stream: int, data: bytes, *, ended: bool) -> None:
         block = self._decoder.decode(data)  # also when nobody wants it: the next one is read with what this one adds
