@@ -236,3 +236,11 @@ class ContextRefused(EdgeError):
     """OpenSSL takes a certificate, key or client CA not at all, or not together."""
 
     fault = Fault.OPERATOR
+
+
+class StreamMalformed(EdgeError):
+    """A request over HTTP/2 that is malformed (RFC 9113 section 8.1.1): its stream is reset, and there is no answer."""
+
+    fault = Fault.CLIENT
+    status = 400
+    proxy_error = "http_request_error"

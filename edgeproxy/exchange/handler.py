@@ -17,7 +17,7 @@ from edgeproxy.errors import ClientGone, RequestRefused
 from edgeproxy.exchange.answer import Answerer
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.exchange import Exchange
-from edgeproxy.exchange.pages import error_page, whole_answer
+from edgeproxy.exchange.pages import Page, error_page, whole_answer
 from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, kind_of, make_answer, ranking, shape_of
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site, Sites
@@ -88,7 +88,9 @@ class EdgeHandler:
         resident = self._tier_get(hot.tier_key)
         if resident is None:
             return None
-        return self._ready(hot, resident, request, request.target, peer)
+        now = self._seconds()
+        answer = self._ready(hot, resident, request, request.target, peer, now)
+        return None if answer is None else answer.at(int(now))
 
     def instant_like(self, known: Request, target: str, peer: Peer) -> serving.Answer | None:
         """The same for another target under fields like those of `known`."""
@@ -97,11 +99,28 @@ class EdgeHandler:
             return None
         # A resident under a bare key answers all requests for it, whatever their fields.
         resident = self._tier_get(hot.prefix + target)
-        return None if resident is None else self._ready(hot, resident, known, target, peer)
-
-    def _ready(self, hot: Hot, resident: Resident, request: Request, target: str, peer: Peer) -> serving.Answer | None:
-        """The ready answer of this shape, made if need be, while it holds: same rules, and fresh."""
+        if resident is None:
+            return None
         now = self._seconds()
+        answer = self._ready(hot, resident, known, target, peer, now)
+        return None if answer is None else answer.at(int(now))
+
+    def instant_parts(self, request: Request, peer: Peer) -> serving.ReadyParts | None:
+        """`instant` in parts: the same decision, the head as a field block."""
+        hot = request.memo.get("hot")
+        if hot is None or hot.sites is not self.sites:
+            hot = self._warm(request)
+            if hot is None:
+                return None
+        resident = self._tier_get(hot.tier_key)
+        if resident is None:
+            return None
+        now = self._seconds()
+        answer = self._ready(hot, resident, request, request.target, peer, now)
+        return None if answer is None else serving.ReadyParts(answer.block_at(int(now)), answer.body)
+
+    def _ready(self, hot: Hot, resident: Resident, request: Request, target: str, peer: Peer, now: float) -> Answer | None:
+        """The answer for this kind of request, made if need be, while it holds: same rules, and fresh. It counts as sent."""
         if now * 1000 >= resident.fresh_until or resident.generation != self._rules.generation:
             return None
         answer = resident.answers.get(hot.kind)
@@ -113,7 +132,7 @@ class EdgeHandler:
         metrics.hits += 1
         metrics.bytes += answer.length
         self._log_hit(peer.log_prefix, answer.log_suffix)
-        return answer.at(int(now))
+        return answer
 
     def _warm(self, request: Request) -> Hot | None:
         """Whether requests with this head can be hot at all, and what decides their answer."""
@@ -211,11 +230,20 @@ class EdgeHandler:
 
     def refuse(self, error: RequestRefused, peer: Peer) -> bytes:
         """The whole answer to what could not be understood or is over a limit."""
+        return whole_answer(self._refusal(error, peer), date=format_http_date(self._clock.now() // 1000))
+
+    def refuse_parts(self, error: RequestRefused, peer: Peer) -> serving.RefusalParts:
+        """The same in values."""
+        page = self._refusal(error, peer)
+        date = format_http_date(self._clock.now() // 1000)
+        return serving.RefusalParts(page.status, page.fields.plus(("Date", date)), page.body)
+
+    def _refusal(self, error: RequestRefused, peer: Peer) -> Page:
         self._metrics.refused_requests.add(str(error.status))
         page = error_page(error.status, proxy_error=error.proxy_error)
         if self._log.enabled:
             self._log.write(Entry(peer.address, "", "", "", error.status, len(page.body), 0.0, error.text))
-        return whole_answer(page, date=format_http_date(self._clock.now() // 1000))
+        return page
 
 
 @dataclass(slots=True)

@@ -12,6 +12,9 @@ from edgeproxy.exchange import heads
 from edgeproxy.exchange.heads import Form
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import Verified
+from edgeproxy.wire.hpack import encode_fields, encode_status
+from edgeproxy.wire.http1 import decode_stored_head
+from edgeproxy.wire.http2 import response_lines
 
 MAX_ANSWERS = 32
 """Shapes kept ready for one response; more than this is a client playing games, and they start over."""
@@ -30,7 +33,21 @@ def _end_of_head(age: int, ttl: int) -> bytes:
 class Answer:
     """One ready answer: everything but `Age` and `ttl` is fixed."""
 
-    __slots__ = ("again", "body", "born", "fresh_until", "initial_age", "lead", "length", "log_suffix", "ready", "second")
+    __slots__ = (
+        "again",
+        "block",
+        "block_lead",
+        "block_second",
+        "body",
+        "born",
+        "fresh_until",
+        "initial_age",
+        "lead",
+        "length",
+        "log_suffix",
+        "ready",
+        "second",
+    )
 
     def __init__(self, stored: StoredResponse, lead: bytes, body: bytes, fresh_until: Instant, log_suffix: bytes) -> None:
         self.born = stored.response_time // 1000
@@ -42,6 +59,8 @@ class Answer:
         self.second = -1
         self.again = 0
         self.ready: bytes | tuple[bytes, bytes] = b""
+        self.block_lead = self.block = b""
+        self.block_second = -1
         self.log_suffix = log_suffix if log_suffix.startswith(b",") else b"," + log_suffix
 
     def at(self, second: int) -> bytes | tuple[bytes, bytes]:
@@ -57,6 +76,18 @@ class Answer:
                 # Asked for so often within a second that a copy in one piece pays: one buffer is written faster than two.
                 self.ready = b"".join(self.ready)
         return self.ready
+
+    def block_at(self, second: int) -> bytes:
+        """The head to send during this second as a field block (`wire.hpack`); made from `lead` when it is first asked for."""
+        if second != self.block_second:
+            if not self.block_lead:
+                head = decode_stored_head(self.lead)
+                self.block_lead = encode_status(head.status) + encode_fields(response_lines(head.fields))
+            age = self.initial_age + max(0, second - self.born)
+            told = f"edgeproxy;hit;ttl={self.fresh_until - second};detail=fresh"
+            self.block = self.block_lead + encode_fields((("age", str(age)), ("cache-status", told)))
+            self.block_second = second
+        return self.block
 
 
 class Resident:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from edgeproxy.clock import Clock
 from edgeproxy.serving.heads import HeadMemo
+from edgeproxy.serving.http2_budget import WindowPool
 from edgeproxy.serving.outbox import Outbox
 from edgeproxy.serving.settings import ServingSettings
 from edgeproxy.serving.stream import Handler, Peer
@@ -51,6 +52,9 @@ class Connections:
         self.scheme = scheme
         self.outbox = Outbox()
         self.memo = HeadMemo(settings.bounds.memo_entries, settings.bounds.memo_bytes, settings.limits)
+        self.http2_memo = HeadMemo(settings.bounds.memo_entries, settings.bounds.memo_bytes, settings.limits)
+        """Its keys are no bytes of HTTP/1, and must never be taken for such."""
+        self.windows = WindowPool(settings.bounds.spare_window_bytes)
         self.draining = False
         self.accepted = 0
         """Connections served since the start."""

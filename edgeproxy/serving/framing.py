@@ -33,8 +33,8 @@ class Framing:
 
 
 # Set here and nowhere else; what a handler passes under these names is dropped.
-_OURS = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "content-length"))
-_OURS_BUT_LENGTH = _OURS - {"content-length"}
+OURS = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "content-length"))
+OURS_BUT_LENGTH = OURS - {"content-length"}
 
 
 def frame_response(request: Request, status: int, fields: Fields, length: int | None, *, keep_alive: bool) -> Framing:
@@ -46,9 +46,9 @@ def frame_response(request: Request, status: int, fields: Fields, length: int | 
         return _switching(request, fields)
     if not 200 <= status <= 999:
         raise ValueError(f"not the status of a final response: {status}")
-    mode = _mode(request, status, length)
+    mode = body_mode(request, status, length)
     keep_alive = keep_alive and request.keep_alive and mode is not BodyMode.UNTIL_CLOSE
-    lines = list(fields.without(_OURS_BUT_LENGTH if _may_state_length(request, status, length) else _OURS))
+    lines = list(fields.without(OURS_BUT_LENGTH if may_state_length(request, status, length) else OURS))
     if mode is BodyMode.CHUNKED:
         lines.append(("Transfer-Encoding", "chunked"))
     elif length is not None and (mode is BodyMode.LENGTH or (request.method == "HEAD" and status not in (204, 304))):
@@ -58,7 +58,7 @@ def frame_response(request: Request, status: int, fields: Fields, length: int | 
     elif request.version < (1, 1):
         lines.append(("Connection", "keep-alive"))
     head = encode_response_head(status, Fields(lines))
-    return Framing(head, mode, length or 0, keep_alive, mode is BodyMode.CHUNKED and _takes_trailers(request))
+    return Framing(head, mode, length or 0, keep_alive, mode is BodyMode.CHUNKED and takes_trailers(request))
 
 
 def _switching(request: Request, fields: Fields) -> Framing:
@@ -66,11 +66,12 @@ def _switching(request: Request, fields: Fields) -> Framing:
     protocol = fields.get("upgrade") or request.upgrade
     if request.upgrade is None or protocol is None or request.version < (1, 1):
         raise ValueError("101 to a request that did not ask for an upgrade")
-    lines = (*fields.without(_OURS), ("Connection", "Upgrade"), ("Upgrade", protocol))
+    lines = (*fields.without(OURS), ("Connection", "Upgrade"), ("Upgrade", protocol))
     return Framing(encode_response_head(101, Fields(lines)), BodyMode.NONE, 0, keep_alive=False)
 
 
-def _mode(request: Request, status: int, length: int | None) -> BodyMode:
+def body_mode(request: Request, status: int, length: int | None) -> BodyMode:
+    """How the end of the body of this final response is known."""
     if request.method == "HEAD" or status in (204, 304):
         return BodyMode.NONE
     if length is not None:
@@ -78,11 +79,11 @@ def _mode(request: Request, status: int, length: int | None) -> BodyMode:
     return BodyMode.CHUNKED if request.version >= (1, 1) else BodyMode.UNTIL_CLOSE
 
 
-def _may_state_length(request: Request, status: int, length: int | None) -> bool:
+def may_state_length(request: Request, status: int, length: int | None) -> bool:
     """A handler's own Content-Length tells what a GET would have had (RFC 9110 section 8.6)."""
     return status == 304 or (request.method == "HEAD" and status != 204 and length is None)
 
 
-def _takes_trailers(request: Request) -> bool:
-    """RFC 9110 section 6.5.1: trailers may be thrown away on the way unless the client says that it wants them."""
+def takes_trailers(request: Request) -> bool:
+    """Whether the client wants trailers; else they may be thrown away on the way (RFC 9110 section 6.5.1)."""
     return any(part.strip().lower() == "trailers" for part in (request.fields.get("te") or "").split(","))

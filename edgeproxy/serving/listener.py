@@ -6,6 +6,7 @@ Owns: the making of these servers. Must not look into a connection; the registry
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 
 from edgeproxy.clock import Clock
 from edgeproxy.serving.addresses import BACKLOG
@@ -17,11 +18,21 @@ from edgeproxy.serving.stream import Handler
 
 
 class Listener(Entrance):
-    """HTTP/1 connections from any number of addresses, all with one handler. Give `tls` for https with a single certificate."""
+    """Connections from any number of addresses, all with one handler. Give `tls` for https with a single certificate, `make` for
+    another protocol."""
 
-    def __init__(self, handler: Handler, settings: ServingSettings, clock: Clock, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        settings: ServingSettings,
+        clock: Clock,
+        *,
+        tls: ssl.SSLContext | None = None,
+        make: Callable[[Connections], asyncio.Protocol] = Http1Connection,
+    ) -> None:
         super().__init__(Connections(handler, settings, clock, scheme="https" if tls else "http"))
         self._tls = tls
+        self._make = make
 
     async def _accept_on(self, ready: socket.socket) -> Stop:
         loop = asyncio.get_running_loop()
@@ -29,5 +40,5 @@ class Listener(Entrance):
         server = await make(self._connection, sock=ready, backlog=BACKLOG, ssl=self._tls)
         return server.close
 
-    def _connection(self) -> Http1Connection:
-        return Http1Connection(self.connections)
+    def _connection(self) -> asyncio.Protocol:
+        return self._make(self.connections)

@@ -5,11 +5,20 @@ Owns: what a client gets when answering fails. Before the head: a page; after it
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from edgeproxy.errors import ClientGone, RequestRefused
 from edgeproxy.serving.connections import log
-from edgeproxy.serving.http1_stream import Http1Stream
-from edgeproxy.serving.stream import Handler
+from edgeproxy.serving.stream import Handler, Stream
+
+
+class RunnableStream(Stream, Protocol):
+    """A stream that knows whether its answer is over."""
+
+    over: bool
+
+
+S = TypeVar("S", bound=RunnableStream)
 
 
 def internal_error() -> RequestRefused:
@@ -17,7 +26,7 @@ def internal_error() -> RequestRefused:
     return RequestRefused("internal error", status=500)
 
 
-async def run_exchange(handler: Handler, stream: Http1Stream, give_up: Callable[[Http1Stream, RequestRefused], None]) -> None:
+async def run_exchange(handler: Handler, stream: S, give_up: Callable[[S, RequestRefused], None]) -> None:
     """Answer `stream`. `give_up` is called with what to tell the client when its answer was not finished; never after `over`."""
     try:
         await handler.answer(stream)
@@ -37,7 +46,7 @@ async def run_exchange(handler: Handler, stream: Http1Stream, give_up: Callable[
             _settle(stream, internal_error(), give_up)
 
 
-def _settle(stream: Http1Stream, error: RequestRefused, give_up: Callable[[Http1Stream, RequestRefused], None]) -> None:
+def _settle(stream: S, error: RequestRefused, give_up: Callable[[S, RequestRefused], None]) -> None:
     if stream.head_sent:
         stream.abort()
     elif not stream.over:

@@ -46,6 +46,12 @@ class Bounds:
     """Open connections; one more is told 503 and closed."""
     connections_per_address: int | None = None
     """The same for one client address; None for no limit. Unix sockets are not counted."""
+    streams: int = 128
+    """Requests that one HTTP/2 connection may have under way, those included whose client lost interest; more are refused."""
+    connection_window_bytes: int = 1024 * 1024
+    """Unread bytes of all request bodies of one HTTP/2 connection, once it sends any; of each `body_buffer_bytes`."""
+    spare_window_bytes: int = 256 * 1024 * 1024
+    """How much all HTTP/2 connections together may take for that; those that come too late have 64 KiB each."""
     memo_entries: int = 4096
     """Request heads whose parse is remembered."""
     memo_bytes: int = 4 * 1024 * 1024

@@ -1,11 +1,11 @@
 """One exchange as the shell sees it, and what the shell gives to a connection.
 
-Owns: the types both sides agree on. HTTP/1 implements `Stream` today; nothing here may say so.
+Owns: the types both sides agree on. HTTP/1 and HTTP/2 implement `Stream`; nothing here may depend on which.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edgeproxy.errors import RequestRefused
 from edgeproxy.wire.fields import Fields
@@ -13,6 +13,22 @@ from edgeproxy.wire.messages import Request
 
 Answer = bytes | tuple[bytes, ...]
 """A whole response as it goes onto the wire; a tuple is written in order without being joined."""
+
+
+class ReadyParts(NamedTuple):
+    """A whole response for a protocol that frames it itself."""
+
+    block: bytes
+    """The head, `:status` first, as `wire.hpack` writes it: the same bytes for every connection."""
+    body: bytes
+
+
+class RefusalParts(NamedTuple):
+    """A whole error answer, in values."""
+
+    status: int
+    fields: Fields
+    body: bytes
 
 
 @dataclass(slots=True)
@@ -166,10 +182,18 @@ class Handler(Protocol):
         """
         ...
 
+    def instant_parts(self, request: Request, peer: Peer) -> ReadyParts | None:
+        """`instant` for a protocol that frames the answer itself. Asked only for requests without a body."""
+        ...
+
     async def answer(self, stream: Stream) -> None:
         """Carry out one exchange to `finish`, or raise. RequestRefused before the head is sent becomes `refuse`'s page."""
         ...
 
     def refuse(self, error: RequestRefused, peer: Peer) -> bytes:
         """A whole error answer with `Connection: close`, for what could not be parsed or is over a limit."""
+        ...
+
+    def refuse_parts(self, error: RequestRefused, peer: Peer) -> RefusalParts:
+        """The same in values, for a protocol on which the connection goes on."""
         ...

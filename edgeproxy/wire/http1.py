@@ -35,15 +35,15 @@ __all__ = [
     "with_target",
 ]
 
-_TARGET = r'[!"$-~]++'
-_REQUEST = re.compile(rf"({TOKEN}) ({_TARGET}) HTTP/([0-9])\.([0-9])\r\n((?:{FIELD_LINE})*+)\r\n")
+TARGET = r'[!"$-~]++'
+_REQUEST = re.compile(rf"({TOKEN}) ({TARGET}) HTTP/([0-9])\.([0-9])\r\n((?:{FIELD_LINE})*+)\r\n")
 _RESPONSE = re.compile(rf"HTTP/(1)\.([0-9]) ([1-9][0-9]{{2}})(?: {VALUE})?\r\n((?:{FIELD_LINE})*+)\r\n")
 _STORED = re.compile(rf"HTTP/1\.1 ([1-9][0-9]{{2}}) {VALUE}\r\n((?:{TOKEN}: [^\r\n\0]*+\r\n)*+)")
 _STORED_LINES = re.compile(r"([^:]++): ([^\r]*+)\r\n")
 
-_MAX_METHOD = 32
+MAX_METHOD = 32
 _LLHTTP_METHODS = frozenset({"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
-_UNDERSCORED_FRAMING = frozenset({"content_length", "transfer_encoding"})
+UNDERSCORED_FRAMING = frozenset({"content_length", "transfer_encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ def parse_request_head(head: bytes, limits: Limits, *, scheme: str = "http") -> 
         raise RequestRefused("HTTP version is not supported", status=505, version=f"{major}.{minor}")
     if len(target) > limits.target_bytes:
         raise RequestRefused("target is too long", status=414, limit=limits.target_bytes)
-    if len(method) > _MAX_METHOD:
-        raise RequestRefused("method is not implemented", status=501, method=method[:_MAX_METHOD])
+    if len(method) > MAX_METHOD:
+        raise RequestRefused("method is not implemented", status=501, method=method[:MAX_METHOD])
     lines = split_field_lines(block)
     if len(lines) > limits.field_count:
         raise RequestRefused("too many fields", status=431, limit=limits.field_count)
@@ -194,7 +194,7 @@ def oversized(head: bytes, limits: Limits) -> RequestRefused:
 def _refuse_grammar(head: bytes, limits: Limits) -> NoReturn:
     """Refuse a head that does not match the grammar."""
     line = head.partition(b"\r\n")[0]
-    if len(line) > limits.target_bytes + _MAX_METHOD + len(" HTTP/1.1 "):
+    if len(line) > limits.target_bytes + MAX_METHOD + len(" HTTP/1.1 "):
         raise RequestRefused("target is too long", status=414, limit=limits.target_bytes)
     raise RequestRefused(fault_in_head(head))
 
@@ -227,7 +227,7 @@ def decode_stored_head(head: bytes) -> ResponseHead:
 
 def encode_request_head(method: str, target: str, fields: Fields) -> bytes:
     """A request head as the tunnel sends it to the origin. Raises ValueError for what would not be one request line."""
-    if not is_token(method) or re.fullmatch(_TARGET, target) is None:
+    if not is_token(method) or re.fullmatch(TARGET, target) is None:
         raise ValueError("method or target is malformed")
     return f"{method} {target} HTTP/1.1\r\n".encode() + encode_field_lines(fields.lines) + b"\r\n"
 

@@ -18,8 +18,9 @@ from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.errors import RequestRefused
 from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import ServingSettings
-from edgeproxy.serving.stream import Answer, Peer, Stream
+from edgeproxy.serving.stream import Answer, Peer, ReadyParts, RefusalParts, Stream
 from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.hpack import encode_fields, encode_status
 from edgeproxy.wire.http1 import with_target
 from edgeproxy.wire.messages import Request
 
@@ -94,6 +95,13 @@ class RecordingHandler:
     def instant_like(self, known: Request, target: str, peer: Peer) -> Answer | None:
         return self.instant(with_target(known, target), peer)
 
+    def instant_parts(self, request: Request, peer: Peer) -> ReadyParts | None:
+        if self.instant(request, peer) is None:
+            return None
+        text = f"{request.method} {request.target} ".encode()
+        lines = (("content-type", "text/plain"), ("content-length", str(len(text))))
+        return ReadyParts(encode_status(200) + encode_fields(lines), b"" if request.method == "HEAD" else text)
+
     async def answer(self, stream: Stream) -> None:
         self.peers.append(stream.peer)
         request = stream.request
@@ -111,6 +119,10 @@ class RecordingHandler:
     def refuse(self, error: RequestRefused, peer: Peer) -> bytes:
         self.refused.append(error)
         return page(error.status, error.text.encode(), extra=b"Connection: close\r\n")
+
+    def refuse_parts(self, error: RequestRefused, peer: Peer) -> RefusalParts:
+        self.refused.append(error)
+        return RefusalParts(error.status, Fields(), error.text.encode())
 
 
 async def read_all(stream: Stream) -> bytes:
