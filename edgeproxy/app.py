@@ -38,6 +38,7 @@ from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
 from edgeproxy.exchange.site import Site, Sites, Waiting
+from edgeproxy.https import Https, secure_of
 from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
@@ -176,12 +177,17 @@ class Edge:
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
+        self.https = Https(config, self.handler, _serving_settings(config), self.clock)
+        closing.push_async_callback(self.https.close)
+        self.https.sites = sites
+        self.handler.challenge = self.https.challenge
         self._open_gauges()
         # Handed-over sockets replace the configured addresses: systemd has bound those already.
         sockets = systemd.inherited_sockets()
         self._has_inherited = bool(sockets)
         await self.listener.start([] if sockets else [str(address) for address in config.listen.http], sockets)
         closing.push_async_callback(self.listener.close)
+        await self.https.start()
         self.backend = Backend(self)
         admin = config.listen.admin
         data = config.edge.data
@@ -203,7 +209,8 @@ class Edge:
 
     def _open_gauges(self) -> None:
         gauge = self.metrics.gauge
-        gauge(names.CONNECTIONS, lambda: float(sum(self.listener.counts().values())))
+        gauge(names.CONNECTIONS, lambda: float(self.open_connections))
+        gauge(names.CERTIFICATE_SECONDS, lambda: {(name,): left for name, left in self.https.health().seconds_left.items()})
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
         gauge(names.MEMORY_USED, lambda: float(self.tier.used))
@@ -217,9 +224,11 @@ class Edge:
 
     def _build_sites(self, config: Config) -> Sites:
         trusted = tuple(str(network) for network in config.edge.trusted_proxies)
-        return Sites(tuple(self._build_site(site, trusted) for site in config.sites))
+        https = config.listen.https
+        port = https[0].port or 443 if https else None
+        return Sites(tuple(self._build_site(site, trusted, port) for site in config.sites))
 
-    def _build_site(self, site: SiteConfig, trusted: tuple[str, ...]) -> Site:
+    def _build_site(self, site: SiteConfig, trusted: tuple[str, ...], https_port: int | None) -> Site:
         origins = [Origin(str(url), tls_verify=site.origin.tls_verify, ca_file=site.origin.ca_file) for url in site.origins]
         settings = OriginSettings(
             connect_timeout=site.origin.connect_timeout,
@@ -246,7 +255,13 @@ class Edge:
             compress=site.cache.compress,
             host_header=_host_header(site),
             trusted_proxies=trusted,
+            secure=None if https_port is None else secure_of(site, https_port),
         )
+
+    @property
+    def open_connections(self) -> int:
+        """Connections of clients, those included that are still arriving."""
+        return sum(self.listener.counts().values()) + sum(self.https.counts().values())
 
     async def _close_origins(self) -> None:
         for client in self._origins.values():
@@ -259,8 +274,11 @@ class Edge:
         systemd.notify("RELOADING=1")
         try:
             config = reread(self.config)
+            sites = self._build_sites(config)
             if not self._has_inherited:
                 await self.listener.replace([str(address) for address in config.listen.http])
+            self.https.sites = sites
+            await self.https.apply(config)
         except ConfigError as error:
             return error.faults
         except StartError as error:
@@ -270,7 +288,7 @@ class Edge:
         for line in needs_restart(self.config, config):
             log.warning("reload: %s", line)
         self.config = config
-        self.handler.sites = self._build_sites(config)
+        self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
         self.retention.quota = config.edge.disk
         self.access_log.reopen()
@@ -293,7 +311,7 @@ class Edge:
         """Stop accepting, let exchanges finish for up to `drain` seconds, write down what is pending, close everything."""
         self.draining = True
         systemd.notify("STOPPING=1")
-        broken = await self.listener.drain(drain)
+        broken = sum(await asyncio.gather(self.listener.drain(drain), self.https.drain(drain)))
         if broken:
             log.warning("%d connections were broken at the end of the drain", broken)
         # What clients have received whole may still be on its way into the store.
@@ -409,7 +427,8 @@ def _settle_garbage() -> None:
 
 
 def _announce_running(edge: Edge) -> None:
-    addresses = ", ".join(f"http://{address}" for address in edge.listener.addresses)
+    plain = [f"http://{address}" for address in edge.listener.addresses]
+    addresses = ", ".join((*plain, *(f"https://{address}" for address in edge.https.addresses)))
     sites = ", ".join(site.name for site in edge.config.sites)
     print(
         f"edgeproxy {__version__}: {addresses} in front of {sites}; admin http://{edge.admin_address}",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from edgeproxy import __version__
 from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder
-from edgeproxy.admin.views import block_view, head_view, history_view
+from edgeproxy.admin.views import block_view, certificate_view, head_view, history_view
 from edgeproxy.caching import freshness
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Height, Mark, Reason
@@ -22,6 +22,7 @@ from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, decode_names
 from edgeproxy.ledger.rules import Rules
+from edgeproxy.tls.health import Colour
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.http1 import Limits, decode_stored_head, parse_request_head
 
@@ -44,8 +45,9 @@ class Backend:
             "pid": os.getpid(),
             "uptime_seconds": round(edge.clock.monotonic() - edge.started, 1),
             "draining": edge.draining,
-            "connections": sum(edge.listener.counts().values()),
+            "connections": edge.open_connections,
             "listen": list(edge.listener.addresses),
+            "listen_tls": list(edge.https.addresses),
             "config": str(edge.config.path) if edge.config.path else None,
             "sites": [self._site_status(site) for site in edge.handler.sites.sites],
             "store": {
@@ -56,7 +58,17 @@ class Backend:
                 "disk_limit": edge.retention.quota,
             },
             "ledger": {**await self.ledger_head(), "pending": edge.sequencer.next_height - head.size},
+            "certificates": await self.certificates(),
         }
+
+    # --- certificates ---
+
+    async def certificates(self) -> list[Json]:
+        https, now = self._edge.https, self._edge.clock.seconds()
+        return [certificate_view(status, now) for status in https.status()]
+
+    async def renew(self, name: str) -> None:
+        await self._edge.https.renew(name)
 
     def _site_status(self, site: Site) -> Json:
         counters = self._edge.metrics.site(site.name)
@@ -208,7 +220,8 @@ class Backend:
 
     def metrics(self) -> bytes:
         edge = self._edge
-        edge.metrics.connections = edge.listener.connections.accepted
+        front = edge.https.front
+        edge.metrics.connections = edge.listener.connections.accepted + (front.connections.accepted if front else 0)
         for site in edge.handler.sites.sites:
             edge.metrics.site(site.name).origin_tries = site.origin.tries
         return edge.metrics.render().encode()
@@ -222,7 +235,9 @@ class Backend:
             checks["ledger"] = f"damaged rows were found at the start ({len(damage)}); see `edgeproxy ledger verify`"
         if failure is not None:
             checks["store"] = failure.text
-        return failure is None, checks
+        certificates = self._edge.https.health()
+        checks["certificates"] = "; ".join(certificates.reasons) or "ok"
+        return failure is None and certificates.colour is not Colour.RED, checks
 
     def ready(self) -> tuple[bool, Json]:
         edge = self._edge

@@ -13,6 +13,7 @@ from edgeproxy.clock import Instant
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.drafts import Names, PurgeNames, StoredNames
 from edgeproxy.ledger.fold import Version
+from edgeproxy.tls.keeper import CertificateStatus
 
 Json = dict[str, Any]
 
@@ -56,6 +57,27 @@ def version_view(version: Version) -> Json:
 def selecting_view(selecting: Selecting) -> dict[str, str | None]:
     """Field name to value; null where the request had no such field."""
     return dict(selecting)
+
+
+def certificate_view(status: CertificateStatus, now: float) -> Json:
+    """One certificate: what is served, and how its keeping goes. Times are Unix seconds."""
+    failure, suggestion = status.last_failure, status.suggestion
+    return {
+        "names": list(status.names),
+        "state": status.state.name.lower(),
+        "not_after": status.not_after,
+        "seconds_left": None if status.not_after is None else round(status.not_after - now),
+        "issuer": status.issuer,
+        "directory": status.directory,
+        "fingerprint": status.fingerprint,
+        "last_success": status.last_success,
+        "last_failure": failure
+        and {"time": failure.time, "directory": failure.directory, "problem": failure.problem, "detail": failure.detail},
+        "next_attempt": status.next_attempt,
+        "failures": status.failures,
+        "suggested": suggestion and {"start": suggestion.start, "end": suggestion.end, "chosen": suggestion.chosen},
+        "advice": status.advice,
+    }
 
 
 def b64(data: bytes) -> str:

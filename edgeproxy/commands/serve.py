@@ -22,9 +22,26 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME", help="Host name to answer for; repeatable. [default: any]", show_default=False),
     ] = None,
+    email: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR", help="Get certificates for the hosts; the authority writes here. Opens :80, :443.", show_default=False
+        ),
+    ] = None,
     listen: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDR", help="Address for HTTP; repeatable. [default: 127.0.0.1:8080]", show_default=False),
+    ] = None,
+    listen_tls: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDR", help="Address for HTTPS; repeatable. [default: none]", show_default=False),
+    ] = None,
+    acme_directory: Annotated[
+        str | None, typer.Option(metavar="URL", help="The authority's directory. [default: Let's Encrypt]", show_default=False)
+    ] = None,
+    acme_ca: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Who signs that directory's own certificate (PEM).", show_default=False),
     ] = None,
     admin: Annotated[
         str | None, typer.Option(metavar="ADDR", help="Address of the admin side. [default: 127.0.0.1:9180]", show_default=False)
@@ -40,7 +57,16 @@ def run(
     from edgeproxy.config import Flags, load
 
     flags = Flags(
-        origins=tuple(origin or ()), hosts=tuple(host or ()), listen=tuple(listen or ()), admin=admin, data=data, workers=workers
+        origins=tuple(origin or ()),
+        hosts=tuple(host or ()),
+        email=email,
+        listen=tuple(listen or ()),
+        listen_tls=tuple(listen_tls or ()),
+        acme_directory=acme_directory,
+        acme_ca=acme_ca,
+        admin=admin,
+        data=data,
+        workers=workers,
     )
     loaded = load(config, flags)
 

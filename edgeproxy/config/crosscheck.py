@@ -39,6 +39,7 @@ def cross_faults(raw: Raw, named: Named) -> Iterator[str]:
     yield from _admin(raw, named)
     yield from _data(raw, named)
     yield from _cache_bounds(raw)
+    yield from _https(raw, named)
 
 
 def _sites(raw: Raw) -> Iterator[str]:
@@ -67,6 +68,9 @@ def _listeners(raw: Raw, named: Named) -> Iterator[str]:
     for position, value in enumerate(_list(listen.get("http", [str(address) for address in _LISTEN_DEFAULTS.http]))):
         if (address := _usable(parse_address, value)) is not None:
             places.append((("listen", "http", position), address))
+    for position, value in enumerate(_list(listen.get("https"))):
+        if (address := _usable(parse_tcp_address, value)) is not None:
+            places.append((("listen", "https", position), address))
     if (admin := _usable(parse_tcp_address, listen.get("admin", str(_LISTEN_DEFAULTS.admin)))) is not None:
         places.append((("listen", "admin"), admin))
     for (first, one), (second, other) in itertools.combinations(places, 2):
@@ -117,6 +121,22 @@ def _data(raw: Raw, named: Named) -> Iterator[str]:
     except OSError as error:  # only the user who runs the edge may look there; starting says the rest
         if not isinstance(error, PermissionError):
             yield f"{where}: {value_text(value)} cannot be used ({error.strerror}); allowed: a path below an existing folder"
+
+
+def _https(raw: Raw, named: Named) -> Iterator[str]:
+    listen, acme = _table(raw, "listen"), _table(raw, "acme")
+    hosts = [host for site in _site_tables(raw) for host in _list(site.get("hosts")) if isinstance(host, str)]
+    if _list(listen.get("https")) and hosts and all(host == "*" for host in hosts) and "on_demand" not in acme:
+        where = where_text(("listen", "https"), named)
+        yield f"{where}: no site has a name; allowed: sites with host names (--host), or [acme.on_demand]"
+    if "dns-01" in _list(acme.get("challenges")) and not _list(acme.get("dns_hook")):
+        yield 'acme.challenges: "dns-01" has nobody to write the records; allowed: together with acme.dns_hook'
+    if "on_demand" in acme and "email" not in acme and "directory" not in acme:
+        yield "acme.on_demand: there is no authority to ask; allowed: together with acme.email or acme.directory"
+    for index, site in enumerate(_site_tables(raw)):
+        tls, path = _table(site, "tls"), ("site", index, "tls")
+        if tls.get("client_auth", "off") != "off" and "client_ca_file" not in tls:
+            yield f"{path_text((*path, 'client_auth'))}: nobody is named who signs the certificates; allowed: with client_ca_file"
 
 
 def _cache_bounds(raw: Raw) -> Iterator[str]:

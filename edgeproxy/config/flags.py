@@ -19,7 +19,11 @@ class Flags:
 
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    email: str | None = None
     listen: tuple[str, ...] = ()
+    listen_tls: tuple[str, ...] = ()
+    acme_directory: str | None = None
+    acme_ca: str | None = None
     admin: str | None = None
     data: str | None = None
     workers: str | None = None
@@ -35,6 +39,10 @@ def overlay(raw: dict[str, Any], flags: Flags) -> tuple[dict[str, Any], dict[Key
     workers: Any = int(flags.workers) if flags.workers and flags.workers.isdecimal() else flags.workers
     for table, key, value, flag in (
         ("listen", "http", list(flags.listen) or None, "--listen"),
+        ("listen", "https", list(flags.listen_tls) or None, "--listen-tls"),
+        ("acme", "email", flags.email, "--email"),
+        ("acme", "directory", flags.acme_directory, "--acme-directory"),
+        ("acme", "directory_ca_file", flags.acme_ca, "--acme-ca"),
         ("listen", "admin", flags.admin, "--admin"),
         ("edge", "data", flags.data, "--data"),
         ("edge", "workers", workers, "--workers"),
@@ -44,7 +52,16 @@ def overlay(raw: dict[str, Any], flags: Flags) -> tuple[dict[str, Any], dict[Key
             named[(table, key)] = flag
     if flags.origins or flags.hosts:
         _overlay_site(raw, flags, named)
+    _open_public_ports(raw)
     return raw, named
+
+
+def _open_public_ports(raw: dict[str, Any]) -> None:
+    """Who names an authority wants HTTPS: ports 80 and 443, unless addresses are given."""
+    acme, listen = raw.get("acme"), raw.setdefault("listen", {})
+    if isinstance(acme, dict) and isinstance(listen, dict) and ("email" in acme or "directory" in acme):
+        listen.setdefault("https", [":443"])
+        listen.setdefault("http", [":80"])
 
 
 def _overlay_site(raw: dict[str, Any], flags: Flags, named: dict[KeyPath, str]) -> None:

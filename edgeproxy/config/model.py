@@ -65,6 +65,7 @@ class Listen(Table):
     http: Annotated[tuple[ListenAddress, ...], BeforeValidator(values.listed("addresses", least=1))] = (
         Address("127.0.0.1", 8080),
     )
+    https: Annotated[tuple[TcpAddress, ...], BeforeValidator(values.listed("addresses"))] = ()
     admin: TcpAddress = Address("127.0.0.1", 9180)
     admin_public: Switch = False
     admin_hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(values.listed("host names"))] = ()
@@ -100,6 +101,100 @@ class Telemetry(Table):
         str, PlainValidator(values.matching(r"[^\0]*[^/\0]", "a place for the log", '"stdout", "off", or the path of a file'))
     ] = "stdout"
     service_name: Annotated[str, PlainValidator(values.matching(r"\S(?:.*\S)?", "a name", "a name in quotes"))] = "edgeproxy"
+
+
+class ExternalAccount(Table):
+    """`external_account`: the account at the authority's own site that the ACME account is bound to (RFC 8555 section 7.3.4)."""
+
+    key_id: Annotated[str, PlainValidator(values.matching(r"\S+", "a key identifier", "the identifier that the authority gave"))]
+    mac_key: Annotated[
+        str, PlainValidator(values.matching(r"[A-Za-z0-9_-]+=*", "a MAC key", "the key that the authority gave, in base64url"))
+    ]
+
+
+Challenge = Annotated[
+    str,
+    PlainValidator(values.matching(r"http-01|tls-alpn-01|dns-01", "a challenge", '"http-01", "tls-alpn-01", "dns-01"')),
+]
+Word = Annotated[str, PlainValidator(values.matching(r"[^\0]+", "a word", "a program or one of its arguments"))]
+Command = Annotated[tuple[Word, ...], BeforeValidator(values.listed("words of a command"))]
+ProfileName = Annotated[str | None, PlainValidator(values.matching(r"[\x21-\x7e]+", "a profile", "the name of a profile"))]
+CommonName = Annotated[
+    str | None, PlainValidator(values.matching(r"\S(?:.*\S)?", "a common name", "the common name of an issuer"))
+]
+
+
+class AcmeAuthority(Table):
+    """A certificate authority: `[acme]` itself, and each `[[acme.fallback]]`, which is asked when those before it failed."""
+
+    directory: Annotated[str, PlainValidator(values.parse_http_url)]
+    directory_ca_file: Annotated[Path | None, PlainValidator(values.existing_file)] = None
+    profile: ProfileName = None
+    preferred_chain: CommonName = None
+    external_account: ExternalAccount | None = None
+
+
+class OnDemand(Table):
+    """`[acme.on_demand]`: certificates for names that no site lists, where the operator's own service at `ask` says yes."""
+
+    ask: Annotated[str, PlainValidator(values.parse_http_url)]
+    hold: Annotated[float, PlainValidator(values.duration(at_least=0.1, at_most=29.0))] = 25.0
+    client_names: Count = 5
+    all_names: Count = 50
+
+
+LETS_ENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
+
+
+class Acme(Table):
+    """`[acme]`: who issues certificates, and how names are proved. Used when `email` or `directory` is given."""
+
+    email: Annotated[
+        str | None, PlainValidator(values.matching(r"[^\s@<>,;]+@[^\s@<>,;]+", "an address", "an e-mail address"))
+    ] = None
+    directory: Annotated[str | None, PlainValidator(values.parse_http_url)] = None
+    directory_ca_file: Annotated[Path | None, PlainValidator(values.existing_file)] = None
+    profile: ProfileName = None
+    preferred_chain: CommonName = None
+    external_account: ExternalAccount | None = None
+    challenges: Annotated[tuple[Challenge, ...], BeforeValidator(values.listed("challenges", least=1))] = (
+        "http-01",
+        "tls-alpn-01",
+    )
+    dns_hook: Command = ()
+    hook: Command = ()
+    self_check: Switch = True
+    forward_challenges: Annotated[str | None, PlainValidator(values.parse_http_url)] = None
+    fallback: Annotated[tuple[AcmeAuthority, ...], BeforeValidator(values.listed("[[acme.fallback]] tables"))] = ()
+    on_demand: OnDemand | None = None
+
+    @property
+    def authorities(self) -> tuple[AcmeAuthority, ...]:
+        """Those that are asked, in their order; none when nothing says that any should be."""
+        if self.email is None and self.directory is None:
+            return ()
+        first = AcmeAuthority.model_construct(
+            directory=self.directory or LETS_ENCRYPT,
+            directory_ca_file=self.directory_ca_file,
+            profile=self.profile,
+            preferred_chain=self.preferred_chain,
+            external_account=self.external_account,
+        )
+        return (first, *self.fallback)
+
+
+class SiteTls(Table):
+    """`[site.tls]`: how a site is spoken to over HTTPS. Only where `listen.https` has an address."""
+
+    minimum: Annotated[str, PlainValidator(values.matching(r"1\.[23]", "a version", '"1.2" or "1.3"'))] = "1.2"
+    client_ca_file: Annotated[Path | None, PlainValidator(values.existing_file)] = None
+    client_auth: Annotated[
+        str, PlainValidator(values.matching(r"off|optional|required", "a choice", '"off", "optional", "required"'))
+    ] = "off"
+    http2: Switch = True
+    redirect: Switch = True
+    hsts: Duration = 0.0
+    hsts_subdomains: Switch = False
 
 
 class SiteCache(Table):
@@ -160,6 +255,7 @@ class Site(Table):
     origins: Annotated[tuple[Origin, ...], BeforeValidator(values.listed("origins", least=1))]
     cache: SiteCache = Field(default_factory=SiteCache)
     recovery: SiteRecovery = Field(default_factory=SiteRecovery)
+    tls: SiteTls = Field(default_factory=SiteTls)
     origin: SiteOrigin = Field(default_factory=SiteOrigin)
 
     @property
@@ -195,6 +291,7 @@ class Config(Table):
     edge: Edge = Field(default_factory=Edge)
     listen: Listen = Field(default_factory=Listen)
     limits: Limits = Field(default_factory=Limits)
+    acme: Acme = Field(default_factory=Acme)
     ledger: Ledger = Field(default_factory=Ledger)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     sites: Annotated[tuple[Site, ...], BeforeValidator(values.listed("[[site]] tables")), Field(alias="site")] = ()

@@ -48,6 +48,7 @@ from edgeproxy.telemetry.tracing import Tracing
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.forwarding import end_to_end, max_forwards, via_loops
 from edgeproxy.wire.messages import ResponseHead
+from edgeproxy.wire.well_known import is_challenge
 
 log = logging.getLogger("edgeproxy.exchange")
 
@@ -103,7 +104,11 @@ class Answerer:
 
     async def _route(self, exchange: Exchange) -> None:
         request = exchange.request
-        if request.target.startswith("/.edge/") or request.target == "/.edge":
+        secure = exchange.site.secure
+        if secure is not None and secure.redirect and not exchange.is_secure and not is_challenge(request):
+            exchange.outcome, exchange.reason = "own", "redirect"
+            await self._own.redirect(exchange, secure.location(request.host, request.target))
+        elif request.target.startswith("/.edge/") or request.target == "/.edge":
             exchange.outcome = "own"
             await self._own.page(exchange, 404)
         elif via_loops(request.fields, ask.VIA_NAME):

@@ -189,6 +189,9 @@ class Delivery:
             lines.append(("Date", format_http_date(self._clock.now() // 1000)))
         if exchange.proxy_status:
             lines.append(("Proxy-Status", exchange.proxy_status))
+        hsts = exchange.site.told_to_stay_secure(exchange.request.scheme)
+        if hsts is not None and "strict-transport-security" not in fields:
+            lines.append(("Strict-Transport-Security", hsts))
         lines.append(("Server-Timing", self._timing(exchange)))
         await exchange.stream.send_head(code, fields.plus(*lines), length)
 

@@ -51,6 +51,12 @@ class Exchange:
         )
 
     @property
+    def is_secure(self) -> bool:
+        """The client speaks HTTPS, to us or to the proxy in front of us that says so."""
+        request = self.request
+        return request.scheme == "https" or (self.trusted and request.fields.get("x-forwarded-proto") == "https")
+
+    @property
     def peer(self) -> str:
         """The client's IP address; "" over a Unix socket, where it has none."""
         address = self.stream.peer.address

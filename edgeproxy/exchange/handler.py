@@ -10,6 +10,7 @@ rules?), one look for the shape, one write. Everything else was done when the an
 
 import ipaddress
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from edgeproxy.clock import Clock
@@ -28,7 +29,9 @@ from edgeproxy.telemetry.access_log import AccessLog, Entry
 from edgeproxy.telemetry.metrics import OUTCOME_LABEL, Metrics, SiteMetrics
 from edgeproxy.telemetry.tracing import Tracing
 from edgeproxy.wire.dates import format_http_date
+from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
+from edgeproxy.wire.well_known import is_challenge, token_of
 
 log = logging.getLogger("edgeproxy.handler")
 
@@ -59,6 +62,10 @@ class Reporting:
     tracing: Tracing
 
 
+Challenge = Callable[[str, str], Awaitable[bytes | None]]
+"""(token, authority of the request): the answer, None for an unknown token."""
+
+
 class EdgeHandler:
     """The `Handler` of all connections of one node."""
 
@@ -70,6 +77,8 @@ class EdgeHandler:
         self._log = reporting.access_log
         self._log_hit = self._log.hit
         self._tracing = reporting.tracing
+        self.challenge: Challenge | None = None
+        """Who knows the answers to challenges of certificate authorities."""
         self._clock = clock
         self._seconds = clock.seconds
         self._rules = cache.rules
@@ -123,6 +132,8 @@ class EdgeHandler:
         """The answer for this kind of request, made if need be, while it holds: same rules, and fresh. It counts as sent."""
         if now * 1000 >= resident.fresh_until or resident.generation != self._rules.generation:
             return None
+        if peer.tls and peer.tls_scope != hot.site.name and not self.sites.may_share(peer.tls_scope, hot.site):
+            return None
         answer = resident.answers.get(hot.kind)
         if answer is None:
             answer = self._prepare(hot, resident, request, target)
@@ -137,7 +148,7 @@ class EdgeHandler:
     def _warm(self, request: Request) -> Hot | None:
         """Whether requests with this head can be hot at all, and what decides their answer."""
         site = self.sites.find(request.host)
-        if site is None or request.target.startswith("/.edge"):
+        if site is None or request.target.startswith("/.edge") or (request.scheme == "http" and site.redirects):
             return None
         key = self._cache.key(site, request)
         slot = self._cache.index.slot(key)
@@ -160,7 +171,7 @@ class EdgeHandler:
         answer = resident.answers.get(key)
         if answer is None:
             url = f"{request.scheme}://{request.authority}{target}"
-            answer = make_answer(resident, request, url, hot.site.name, hot.site.policy, self._clock.now())
+            answer = make_answer(resident, request, url, hot.site, self._clock.now())
         if answer is not None:
             resident.keep_answer(key, answer)
             resident.keep_answer(hot.kind, answer)
@@ -168,7 +179,7 @@ class EdgeHandler:
 
     def make_ready(self, site: Site, resident: Resident) -> None:
         """Have the answer that most will ask for ready before the first of them does."""
-        answer = make_answer(resident, PLAIN_GET, resident.stored.url, site.name, site.policy, self._clock.now())
+        answer = make_answer(resident, PLAIN_GET, resident.stored.url, site, self._clock.now())
         if answer is not None:
             resident.keep_answer(PLAIN_SHAPE, answer)
 
@@ -177,9 +188,13 @@ class EdgeHandler:
     async def answer(self, stream: Stream) -> None:
         """One exchange, with its span, its counters and its line in the log."""
         request = stream.request
+        if self.challenge is not None and is_challenge(request) and await self._answer_challenge(stream, self.challenge):
+            return
         site = self.sites.find(request.host)
         if site is None:
             raise RequestRefused("no site is configured for this host", status=421, host=request.host[:255])
+        if stream.peer.tls and not self.sites.may_share(stream.peer.tls_scope, site):
+            raise RequestRefused("this connection was made for another site", status=421, host=request.host[:255])
         metrics = self._metrics.site(site.name)
         span = self._tracing.server_span(request, stream.peer, site.name)
         trusted = self._trusted.includes(site.trusted_proxies, stream.peer.address)
@@ -195,6 +210,16 @@ class EdgeHandler:
             raise
         finally:
             self._report(exchange)
+
+    async def _answer_challenge(self, stream: Stream, challenge: Challenge) -> bool:
+        """Answer a certificate authority (RFC 8555 section 8.3); False for a token that nobody knows."""
+        body = await challenge(token_of(stream.request), stream.request.authority)
+        if body is None:
+            return False
+        await stream.send_head(200, Fields((("Content-Type", "text/plain"), ("Cache-Control", "no-store"))), len(body))
+        await stream.send(body)
+        await stream.finish()
+        return True
 
     def _report(self, exchange: Exchange) -> None:
         stream, metrics = exchange.stream, exchange.metrics

@@ -27,6 +27,11 @@ class OwnAnswers:
         await self._delivery.head(exchange, 204, Fields((_ALLOW,)), None)
         await exchange.stream.finish()
 
+    async def redirect(self, exchange: Exchange, location: str) -> None:
+        """308: the same request, at another place (RFC 9110 section 15.4.9)."""
+        await self._delivery.head(exchange, 308, Fields((("Location", location), ("Cache-Control", "no-store"))), 0)
+        await exchange.stream.finish()
+
     async def page(self, exchange: Exchange, code: int, *, proxy_error: str | None = None, allow: bool = False) -> None:
         """An error page. After it an unread request body closes the connection."""
         page = error_page(code, proxy_error=None if exchange.proxy_status else proxy_error)

@@ -6,7 +6,7 @@ memory of it, and holds as long as the rules, the response and its freshness und
 
 from functools import lru_cache
 
-from edgeproxy.caching.model import Mark, Policy, Reason, Serve
+from edgeproxy.caching.model import Mark, Reason, Serve
 from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Instant
@@ -14,6 +14,7 @@ from edgeproxy.exchange import heads
 from edgeproxy.exchange.deliver import choose
 from edgeproxy.exchange.heads import IDENTITY
 from edgeproxy.exchange.resident import Answer, Resident
+from edgeproxy.exchange.site import Site
 from edgeproxy.telemetry.access_log import hit_suffix
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.http1 import Limits, encode_response_head, parse_request_head
@@ -69,12 +70,12 @@ def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident) -> str:
     return shape if coding == IDENTITY else f"{coding}\n{shape}"
 
 
-def make_answer(resident: Resident, request: Request, url: str, site: str, policy: Policy, now: Instant) -> Answer | None:
-    """The answer to `request`, for `url`; None when it is no plain fresh hit with a block."""
+def make_answer(resident: Resident, request: Request, url: str, site: Site, now: Instant) -> Answer | None:
+    """The answer to `request`, for `url` of `site`; None when it is no plain fresh hit with a block."""
     stored = resident.stored
     if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
         return None
-    decision = plan(request, stored, now, policy, Mark.NONE)
+    decision = plan(request, stored, now, site.policy, Mark.NONE)
     if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
         return None
     chosen = choose(request, resident, now)
@@ -87,6 +88,9 @@ def make_answer(resident: Resident, request: Request, url: str, site: str, polic
             status, body, fields = 304, b"", heads.not_modified(fields)
         case _:
             return None
+    hsts = site.told_to_stay_secure(url.partition(":")[0])
+    if hsts is not None and "strict-transport-security" not in stored.fields:
+        fields = fields.plus(("Strict-Transport-Security", hsts))
     if request.method == "HEAD":
         body = b""
     return Answer(
@@ -95,6 +99,12 @@ def make_answer(resident: Resident, request: Request, url: str, site: str, polic
         body,
         resident.fresh_until,
         hit_suffix(
-            site=site, method=request.method, url=url, status=status, length=len(body), cache=Reason.FRESH, block=stored.height
+            site=site.name,
+            method=request.method,
+            url=url,
+            status=status,
+            length=len(body),
+            cache=Reason.FRESH,
+            block=stored.height,
         ),
     )

@@ -19,6 +19,23 @@ class Waiting:
     """A replacement of up to this size is received whole before it is sent, so that a truncated one can still be replaced."""
 
 
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """How a site is served over HTTPS."""
+
+    mark: bytes
+    """Of the TLS policy: a connection made under one mark asks for no site of another (RFC 9110 section 15.5.20)."""
+    redirect: bool = True
+    """Plain HTTP is sent to HTTPS."""
+    port: int = 443
+    hsts: str | None = None
+    """Value of `Strict-Transport-Security` (RFC 6797), where the origin sends none."""
+
+    def location(self, host: str, target: str) -> str:
+        """The URL over HTTPS of what was asked for over HTTP."""
+        return f"https://{host}{'' if self.port == 443 else f':{self.port}'}{target if target.startswith('/') else '/'}"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
     """Immutable; a reload makes a new one. `name` is the first configured host and the salt of the site's digests."""
@@ -34,6 +51,17 @@ class Site:
     host_header: str | None = None
     """`Host` sent to the origin; None passes on the client's."""
     trusted_proxies: tuple[str, ...] = ()
+    secure: Secure | None = None
+    """None where HTTPS is not listened for."""
+
+    @property
+    def redirects(self) -> bool:
+        """Plain HTTP is sent to HTTPS."""
+        return self.secure is not None and self.secure.redirect
+
+    def told_to_stay_secure(self, scheme: str) -> str | None:
+        """`Strict-Transport-Security` for an answer over `scheme`."""
+        return self.secure.hsts if self.secure is not None and scheme == "https" else None
 
 
 @dataclass(slots=True)
@@ -54,6 +82,14 @@ class Sites:
                     self._wildcard[host[2:].lower()] = site
                 else:
                     self._exact[host.lower()] = site
+
+    def may_share(self, scope: str, site: Site) -> bool:
+        """Whether a connection that was made for the site called `scope` may be asked for `site`: under one policy, both are."""
+        if scope == site.name or site.secure is None:
+            return True
+        return any(
+            other.secure is not None and other.secure.mark == site.secure.mark for other in self.sites if other.name == scope
+        )
 
     def find(self, host: str) -> Site | None:
         """The site that answers for `host` (lower case, without port)."""

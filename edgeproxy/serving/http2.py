@@ -27,7 +27,7 @@ from edgeproxy.serving.http2_states import TABLE, Event, State
 from edgeproxy.serving.http2_stream import Http2Stream
 from edgeproxy.serving.http2_sweep import Overdue, is_idle_too_long, judge_stream
 from edgeproxy.serving.runner import internal_error, run_exchange
-from edgeproxy.serving.stream import Answer
+from edgeproxy.serving.stream import Answer, Peer
 from edgeproxy.serving.transports import NOBODY, peer_of
 from edgeproxy.tasks import spawn
 from edgeproxy.wire.hpack import encode_fields, encode_status
@@ -66,7 +66,7 @@ class Http2Connection(asyncio.Protocol):
 
     _transport: asyncio.Transport
 
-    def __init__(self, shared: Connections) -> None:
+    def __init__(self, shared: Connections, peer: Peer = NOBODY) -> None:
         bounds, limits = shared.settings.bounds, shared.settings.limits
         self._shared = shared
         self._instant = shared.handler.instant_parts
@@ -93,7 +93,7 @@ class Http2Connection(asyncio.Protocol):
         self._block_since: float | None = None
         self._since = shared.clock.monotonic()
         self._unread = UnreadWatch(self._since)
-        self.peer = NOBODY
+        self.peer = peer
 
     # --- what asyncio calls ---
 
@@ -101,7 +101,8 @@ class Http2Connection(asyncio.Protocol):
         """Enter the registry; over its limits, say so and close."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=self._shared.settings.bounds.write_buffer_bytes)
-        self.peer = peer_of(self._transport)
+        if self.peer is NOBODY:
+            self.peer = peer_of(self._transport)
         admission = self._shared.admit(self)
         secured = self._transport.get_extra_info("ssl_object")
         if admission is Admission.DROPPED or (secured is not None and secured.selected_alpn_protocol() != "h2"):

@@ -1,0 +1,305 @@
+"""HTTPS of one edge: certificates, challenges and the front door, built from the configuration and joined.
+
+Owns: this wiring, and which certificate is served for which host of which site. Must not decide when a certificate is obtained
+(`tls.keeper`), which context a handshake gets (`tls.dispatch`) or how an exchange is answered.
+
+Without an address in `listen.https` nothing here is opened, and a reload that brings one opens it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from edgeproxy.clock import Clock
+from edgeproxy.config import Config
+from edgeproxy.config import Site as SiteConfig
+from edgeproxy.config.model import Acme, AcmeAuthority
+from edgeproxy.errors import CertificateFault
+from edgeproxy.exchange.site import Secure, Sites
+from edgeproxy.serving.connections import Connections
+from edgeproxy.serving.http1 import Http1Connection
+from edgeproxy.serving.http2 import Http2Connection
+from edgeproxy.serving.settings import ServingSettings
+from edgeproxy.serving.stream import Handler
+from edgeproxy.tls.acme.dns_hook import DnsHook
+from edgeproxy.tls.acme.issuer import Authority, ExternalAccount, Issuer, Presenter
+from edgeproxy.tls.certificate import Certificate
+from edgeproxy.tls.challenges import Challenges
+from edgeproxy.tls.contexts import Contexts, TlsPolicy
+from edgeproxy.tls.dispatch import Directory, Dispatch, Served
+from edgeproxy.tls.events import CertificateEvent, HookCommand, Kind
+from edgeproxy.tls.front import FrontDoor, FrontSettings
+from edgeproxy.tls.handshakes import Handshake
+from edgeproxy.tls.health import Health, judge
+from edgeproxy.tls.keeper import CertificateStatus, Keeper, KeeperSettings, Wanted
+from edgeproxy.tls.on_demand import OnDemand, OnDemandSettings
+from edgeproxy.tls.openssl import find_openssl
+from edgeproxy.tls.self_check import SelfCheck, SelfCheckSettings
+from edgeproxy.tls.self_signed import is_public_authority
+from edgeproxy.tls.tickets import TicketKeys
+from edgeproxy.tls.vault import Vault
+
+log = logging.getLogger("edgeproxy.https")
+
+FOLDER: Final = "tls"
+"""Of the vault, in the data folder."""
+FORWARD_SECONDS: Final = 5.0
+FORWARD_BYTES: Final = 4096
+_LOUD = frozenset((Kind.FAILED, Kind.EXPIRING, Kind.EXPIRED, Kind.DAMAGED, Kind.UNSAVED))
+
+
+def policy_of(site: SiteConfig) -> TlsPolicy:
+    """How handshakes for a site go. Raises OSError when the file of its client authorities cannot be read."""
+    tls = site.tls
+    return TlsPolicy(
+        minimum=tls.minimum,
+        client_ca=tls.client_ca_file.read_bytes() if tls.client_ca_file else None,
+        client_auth=tls.client_auth,
+        http2=tls.http2,
+    )
+
+
+def secure_of(site: SiteConfig, port: int) -> Secure:
+    """What an exchange has to know of it."""
+    tls = site.tls
+    hsts = f"max-age={int(tls.hsts)}{'; includeSubDomains' if tls.hsts_subdomains else ''}" if tls.hsts else None
+    return Secure(policy_of(site).mark, redirect=tls.redirect, port=port, hsts=hsts)
+
+
+def certificate_name(host: str) -> str | None:
+    """The name that a certificate for a host of a site bears; None for any host."""
+    return None if host == "*" else host.strip("[]")
+
+
+class Https:
+    """The certificates of one edge and its way in over TLS."""
+
+    def __init__(self, config: Config, handler: Handler, settings: ServingSettings, clock: Clock) -> None:
+        self._config = config
+        self._clock = clock
+        self._settings = settings
+        self._folder = config.edge.data / FOLDER
+        self._connections = Connections(handler, settings, clock, scheme="https")
+        self.challenges = Challenges(self._folder)
+        self.vault = Vault(self._folder, clock)
+        self.sites = Sites(())
+        """Set at each reload, before `apply`: which site a name that nobody configured belongs to."""
+        self._issuers = [self._issuer(config.acme, authority) for authority in config.acme.authorities]
+        self._hook = HookCommand(config.acme.hook) if config.acme.hook else None
+        self.keeper = Keeper(self.vault, self._issuers, clock, self._keeper_settings())
+        self.keeper.on_change = self._changed
+        self.keeper.on_event = self._happened
+        self.keeper.on_lead = self.challenges.clear
+        self._on_demand = self._make_on_demand(config.acme)
+        self._directory = Directory()
+        self._policies: dict[str, TlsPolicy] = {}
+        self._session: aiohttp.ClientSession | None = None
+        self.front: FrontDoor | None = None
+        """None until there is an address to listen on."""
+
+    # --- building ---
+
+    def _issuer(self, acme: Acme, authority: AcmeAuthority) -> Issuer:
+        account = authority.external_account
+        presenters: dict[str, Presenter] = {"http-01": _HttpPresenter(self.challenges), "tls-alpn-01": _AlpnPresenter(self.challenges)}
+        if acme.dns_hook:
+            presenters["dns-01"] = DnsHook(acme.dns_hook)
+        given = Authority(
+            directory=authority.directory,
+            ca_file=authority.directory_ca_file,
+            email=acme.email or "",
+            external_account=ExternalAccount(account.key_id, account.mac_key) if account else None,
+            profile=authority.profile,
+            preferred_chain=authority.preferred_chain,
+            challenges=acme.challenges,
+        )
+        return Issuer(given, self._folder, presenters, self._clock)
+
+    def _keeper_settings(self) -> KeeperSettings:
+        acme = self._config.acme
+        directories = tuple(authority.directory for authority in acme.authorities)
+        # Only public authorities are known to look at ports 80 and 443; one's own may look anywhere.
+        checks = acme.self_check and bool(directories) and all(map(is_public_authority, directories))
+        return KeeperSettings(
+            chosen_directories=directories if acme.directory else directories[1:],
+            self_check=SelfCheck(self.challenges, SelfCheckSettings()) if checks else None,
+        )
+
+    def _make_on_demand(self, acme: Acme) -> OnDemand | None:
+        given = acme.on_demand
+        if given is None:
+            return None
+        settings = OnDemandSettings(
+            ask=given.ask, hold_seconds=given.hold, client_names=given.client_names, all_names=given.all_names
+        )
+        return OnDemand(self.keeper.find, self.keeper.obtain, self._clock, settings)
+
+    async def start(self) -> None:
+        """Serve what the vault has, and begin to keep certificates, where there is an address to serve on. Raises StartError."""
+        if self._config.listen.https:
+            await self._open()
+
+    async def _open(self) -> None:
+        self._describe(self._config)
+        self.challenges.open()
+        await self.keeper.start()
+        self._serve_what_there_is()
+        tickets = await asyncio.to_thread(TicketKeys.open, self._folder, self._clock)
+        contexts = Contexts(tickets, find_openssl())
+        dispatch = Dispatch(self._directory, contexts, self.challenges, self._obtain if self._on_demand else None)
+        self.front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
+        await self.front.start([str(address) for address in self._config.listen.https])
+
+    def _connection(self, handshake: Handshake) -> Http1Connection | Http2Connection:
+        make: Callable[..., Http1Connection | Http2Connection] = Http2Connection if handshake.alpn == "h2" else Http1Connection
+        return make(self._connections, handshake.peer)
+
+    async def apply(self, config: Config) -> None:
+        """Serve by a new configuration; connections go on. Raises StartError, and then the addresses are the old ones.
+
+        What `[acme]` says of authorities is read at the start only (`config.needs_restart`).
+        """
+        if self.front is None:
+            self._config = config
+            await self.start()
+            return
+        await self.front.replace([str(address) for address in config.listen.https])
+        self._config = config
+        self._describe(config)
+        self._serve_what_there_is()
+
+    def _describe(self, config: Config) -> None:
+        self._policies = {site.name: policy_of(site) for site in config.sites}
+        names = dict.fromkeys(name for site in config.sites for host in site.hosts if (name := certificate_name(host)))
+        self.keeper.want([Wanted((name,)) for name in names])
+
+    # --- what is served ---
+
+    def _changed(self, certificate: Certificate) -> None:
+        log.info("serving a certificate for %s until %d", ", ".join(certificate.names[:5]), certificate.not_after)
+        self._serve_what_there_is()
+
+    def _serve_what_there_is(self) -> None:
+        serving = self.keeper.serving()
+        entries: dict[str, Served | None] = {}
+        for site in self._config.sites:
+            for name in filter(None, map(certificate_name, site.hosts)):
+                held = serving.get(name)
+                entries[name] = Served(held, self._policies[site.name], site.name) if held else None
+        # Who sends no name at all gets the only certificate there is; with several, nobody can know which is meant.
+        only = next(iter(entries.values())) if len(entries) == 1 else None
+        self._directory.replace(entries, only)
+
+    async def _obtain(self, name: str, client: str) -> Served | None:
+        """A certificate for a name that only a site for any host can mean."""
+        site = self.sites.find(name)
+        if site is None or self._on_demand is None or site.name not in self._policies:
+            return None
+        certificate = await self._on_demand.certificate(name, client)
+        return None if certificate is None else Served(certificate, self._policies[site.name], site.name)
+
+    def _happened(self, event: CertificateEvent) -> None:
+        level = logging.ERROR if event.kind in _LOUD else logging.INFO
+        log.log(level, "certificate for %s %s%s", ", ".join(event.names[:5]), event.kind, f": {event.detail}" if event.detail else "")
+        if self._hook is not None:
+            self._hook.notify(event)
+
+    # --- challenges over HTTP ---
+
+    async def challenge(self, token: str, authority: str) -> bytes | None:
+        """The answer to a token, of ours or of the server that was there before (`acme.forward_challenges`)."""
+        known = self.challenges.http_answer(token)
+        before = self._config.acme.forward_challenges
+        if known is not None or before is None:
+            return known
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FORWARD_SECONDS))
+        url = URL(before) / ".well-known/acme-challenge" / token
+        try:
+            async with self._session.get(url, headers={"Host": authority}, allow_redirects=False) as response:
+                body = await response.content.read(FORWARD_BYTES)
+                return body if response.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError) as error:
+            log.warning("a challenge could not be passed on to %s: %s", before, error)
+            return None
+
+    # --- what is told ---
+
+    def status(self) -> list[CertificateStatus]:
+        """Of each certificate that is wanted; empty where nothing is served over TLS."""
+        return self.keeper.status() if self.front is not None else []
+
+    def health(self) -> Health:
+        """Of what clients are shown now."""
+        return judge(self.keeper.served() if self.front is not None else (), self._clock.seconds())
+
+    async def renew(self, name: str) -> None:
+        """Renew as soon as possible. Raises CertificateFault."""
+        if self.front is None:
+            raise CertificateFault("nothing is served over HTTPS; listen.https has no address", name=name)
+        await self.keeper.renew_now(name)
+
+    def counts(self) -> dict[str, int]:
+        """Open connections by state."""
+        return self.front.counts() if self.front is not None else {}
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What is listened on."""
+        return self.front.addresses if self.front is not None else ()
+
+    # --- the end ---
+
+    async def drain(self, deadline: float) -> int:
+        """Let running exchanges finish for up to `deadline` seconds; returns how many connections were broken."""
+        return await self.front.drain(deadline) if self.front is not None else 0
+
+    async def close(self) -> None:
+        """End everything."""
+        if self.front is not None:
+            await self.front.close()
+            await self.keeper.stop()
+        if self._on_demand is not None:
+            await self._on_demand.stop()
+        for issuer in self._issuers:
+            await issuer.close()
+        if self._hook is not None:
+            await self._hook.stop()
+        if self._session is not None:
+            await self._session.close()
+
+
+class _HttpPresenter:
+    """HTTP-01 by the files that any process answers from."""
+
+    def __init__(self, challenges: Challenges) -> None:
+        self._challenges = challenges
+
+    async def present(self, name: str, token: str, key_authorization: str) -> None:
+        await self._challenges.present_http(token, key_authorization)
+
+    async def withdraw(self, name: str, token: str) -> None:
+        await self._challenges.withdraw_http(token)
+
+
+class _AlpnPresenter:
+    """TLS-ALPN-01 likewise."""
+
+    def __init__(self, challenges: Challenges) -> None:
+        self._challenges = challenges
+
+    async def present(self, name: str, token: str, key_authorization: str) -> None:
+        await self._challenges.present_alpn(name, key_authorization)
+
+    async def withdraw(self, name: str, token: str) -> None:
+        await self._challenges.withdraw_alpn(name)
+
+
+def data_folder(data: Path) -> Path:
+    """Where the vault of a data folder is."""
+    return data / FOLDER
