@@ -86,8 +86,8 @@ class SiteContext(ssl.SSLContext):
 
     scope: str = ""
     """Name of the site."""
-    protocols: tuple[str, ...] = ()
-    """What it offers by ALPN, best first."""
+    protocols: tuple[bytes, ...] = ()
+    """What it offers by ALPN, best first, as on the wire."""
     policy: TlsPolicy | None = None
     ticket_epoch: int = -1
     """Of the keys it seals tickets with; -1: its own, which nobody else has."""
@@ -141,7 +141,7 @@ class Contexts:
         if context is None:
             context = _bare_context(chain, key)
             context.set_alpn_protocols([ACME_PROTOCOL])
-            context.protocols = (ACME_PROTOCOL,)
+            context.protocols = (ACME_PROTOCOL.encode(),)
             self._go_without_resumption(context)
             self._keep(known, context)
         return context
@@ -154,7 +154,8 @@ class Contexts:
 
     def _build(self, certificate: CertificateLike, policy: TlsPolicy, scope: str) -> SiteContext:
         context = _bare_context(certificate.chain, certificate.key)
-        context.scope, context.policy, context.protocols = scope, policy, policy.protocols
+        context.scope, context.policy = scope, policy
+        context.protocols = tuple(name.encode() for name in policy.protocols)
         context.minimum_version = _VERSIONS[policy.minimum]
         context.set_alpn_protocols(list(policy.protocols))
         if self._openssl is not None:
