@@ -4,9 +4,9 @@ Owns: who the peer is, and how to close with a reset.
 """
 
 import asyncio
-import json
 import socket
 import struct
+from json.encoder import encode_basestring_ascii
 
 from edgeproxy.serving.stream import Peer
 
@@ -37,7 +37,7 @@ def make_peer(remote: object, local: object, *, tls: bool) -> Peer:
 
 
 def _peer(address: str, port: int, local: tuple[str, int], tls: bool) -> Peer:
-    return Peer(address, port, local, tls, b'"client":' + json.dumps(address).encode())
+    return Peer(address, port, local, tls, b'"client":' + encode_basestring_ascii(address).encode())
 
 
 def reset_on_close(transport: asyncio.Transport) -> None:

@@ -120,4 +120,7 @@ class Dispatch:
 
 def agreed_protocol(context: SiteContext, hello: ClientHello) -> str:
     """What ALPN will end with: the server's order decides (RFC 7301 section 3.2). "" for none."""
-    return next((name for name in context.protocols if name.encode() in hello.alpn), "")
+    for name in context.protocols:
+        if name in hello.alpn:
+            return name.decode()
+    return ""

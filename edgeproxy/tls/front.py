@@ -274,7 +274,7 @@ class FrontDoor(Entrance):
             peer = arrival.peer
             peer.server_name, peer.tls_scope = name, context.scope
             handshake = Handshake(name, agreed_protocol(context, hello), context.scope, peer)
-            is_challenge = context.protocols == (ACME_PROTOCOL,)
+            is_challenge = context.protocols == (ACME_PROTOCOL.encode(),)
             protocol = _Validation() if is_challenge else self._make(handshake)
             handed_over = True
             await loop.connect_accepted_socket(

@@ -25,12 +25,13 @@ class Handshake:
 
 
 class AlertingObject(ssl.SSLObject):
-    """One end of a connection that lets its last alert out.
+    """The server's end of a connection, which lets its last alert out.
 
     A handshake that fails with an alert to send asks for more bytes first: the loop then writes what is there. The failure comes
     with the client's next bytes; its end, or the handshake's deadline, are failures of their own.
     """
 
+    incoming: ssl.MemoryBIO | None = None
     outgoing: ssl.MemoryBIO | None = None
     _failure: ssl.SSLError | None = None
 
@@ -38,6 +39,9 @@ class AlertingObject(ssl.SSLObject):
         """As in `ssl.SSLObject`, but for the delay of a failure."""
         if self._failure is not None:
             raise self._failure
+        if self.incoming is not None and not self.incoming.pending and not self.incoming.eof:
+            # The loop asks once before it has read anything, and OpenSSL takes long to say so.
+            raise ssl.SSLWantReadError("the client speaks first")
         try:
             super().do_handshake()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):

@@ -57,14 +57,14 @@ def test_only_forward_secret_authenticated_suites(leaf: TestCertificate) -> None
     assert made.options & ssl.OP_NO_COMPRESSION
     assert made.options & ssl.OP_CIPHER_SERVER_PREFERENCE
     assert not made.options & ssl.OP_NO_TICKET
-    assert (made.scope, made.protocols) == ("a", ("h2", "http/1.1", "http/1.0"))
+    assert (made.scope, made.protocols) == ("a", (b"h2", b"http/1.1", b"http/1.0"))
 
 
 def test_policies_are_in_the_context(leaf: TestCertificate) -> None:
     kept = contexts(find_openssl())
     strict = kept.context(leaf, TlsPolicy(minimum="1.3", http2=False), "a")
     assert strict.minimum_version is ssl.TLSVersion.TLSv1_3
-    assert strict.protocols[0] == "http/1.1"
+    assert strict.protocols[0] == b"http/1.1"
     assert kept.context(leaf, MUTUAL, "a").verify_mode is ssl.CERT_REQUIRED
     assert kept.context(leaf, replace(MUTUAL, client_auth="optional"), "a").verify_mode is ssl.CERT_OPTIONAL
     assert len(kept) == 3
@@ -126,7 +126,7 @@ def test_without_openssl_everything_else_works(leaf: TestCertificate) -> None:
 def test_a_challenge_speaks_only_its_protocol(leaf: TestCertificate) -> None:
     kept = contexts(find_openssl())
     made = kept.challenge_context(leaf.chain, leaf.key)
-    assert made.protocols == ("acme-tls/1",)
+    assert made.protocols == (b"acme-tls/1",)
     assert made.num_tickets == 0
     assert kept.challenge_context(leaf.chain, leaf.key) is made
 

@@ -109,7 +109,7 @@ def test_a_validation_gets_its_own_certificate_and_nothing_else() -> None:
     dispatcher = dispatch(challenges=challenges)
     context = choose(dispatcher, hello("challenge.test", b"acme-tls/1"))
     assert isinstance(context, SiteContext)
-    assert context.protocols == ("acme-tls/1",)
+    assert context.protocols == (b"acme-tls/1",)
     for name in ("a.test", None):
         assert choose(dispatcher, hello(name, b"acme-tls/1")) is Alert.NO_APPLICATION_PROTOCOL
     assert choose(dispatch(), hello("a.test", b"acme-tls/1")) is Alert.NO_APPLICATION_PROTOCOL
