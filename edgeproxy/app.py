@@ -211,6 +211,7 @@ class Edge:
         gauge = self.metrics.gauge
         gauge(names.CONNECTIONS, lambda: float(self.open_connections))
         gauge(names.CERTIFICATE_SECONDS, lambda: {(name,): left for name, left in self.https.health().seconds_left.items()})
+        gauge(names.TLS_ARRIVALS, lambda: {(outcome.value,): float(count) for outcome, count in self.https.outcomes.items()})
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
         gauge(names.MEMORY_USED, lambda: float(self.tier.used))

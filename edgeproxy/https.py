@@ -8,7 +8,7 @@ Without an address in `listen.https` nothing here is opened, and a reload that b
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -33,7 +33,7 @@ from edgeproxy.tls.challenges import Challenges
 from edgeproxy.tls.contexts import Contexts, TlsPolicy
 from edgeproxy.tls.dispatch import Directory, Dispatch, Served
 from edgeproxy.tls.events import CertificateEvent, HookCommand, Kind
-from edgeproxy.tls.front import FrontDoor, FrontSettings
+from edgeproxy.tls.front import FrontDoor, FrontSettings, Outcome
 from edgeproxy.tls.handshakes import Handshake
 from edgeproxy.tls.health import Health, judge
 from edgeproxy.tls.keeper import CertificateStatus, Keeper, KeeperSettings, Wanted
@@ -106,7 +106,10 @@ class Https:
 
     def _issuer(self, acme: Acme, authority: AcmeAuthority) -> Issuer:
         account = authority.external_account
-        presenters: dict[str, Presenter] = {"http-01": _HttpPresenter(self.challenges), "tls-alpn-01": _AlpnPresenter(self.challenges)}
+        presenters: dict[str, Presenter] = {
+            "http-01": _HttpPresenter(self.challenges),
+            "tls-alpn-01": _AlpnPresenter(self.challenges),
+        }
         if acme.dns_hook:
             presenters["dns-01"] = DnsHook(acme.dns_hook)
         given = Authority(
@@ -205,7 +208,9 @@ class Https:
 
     def _happened(self, event: CertificateEvent) -> None:
         level = logging.ERROR if event.kind in _LOUD else logging.INFO
-        log.log(level, "certificate for %s %s%s", ", ".join(event.names[:5]), event.kind, f": {event.detail}" if event.detail else "")
+        log.log(
+            level, "certificate for %s %s%s", ", ".join(event.names[:5]), event.kind, f": {event.detail}" if event.detail else ""
+        )
         if self._hook is not None:
             self._hook.notify(event)
 
@@ -247,6 +252,11 @@ class Https:
     def counts(self) -> dict[str, int]:
         """Open connections by state."""
         return self.front.counts() if self.front is not None else {}
+
+    @property
+    def outcomes(self) -> Mapping[Outcome, int]:
+        """How many connections ended their arrival in which way."""
+        return self.front.outcomes if self.front is not None else {}
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -95,6 +95,8 @@ class AdminServer:
         app.router.add_get("/api/v1/explain", self._explain)
         app.router.add_post("/api/v1/purge", self._purge)
         app.router.add_post("/api/v1/reload", self._reload)
+        app.router.add_get("/api/v1/certificates", self._certificates)
+        app.router.add_post("/api/v1/certificates/renew", self._renew)
         app.router.add_get("/api/v1/ledger/head", self._ledger_head)
         app.router.add_get(r"/api/v1/ledger/blocks/{height:\d{1,15}}", self._ledger_show)
         app.router.add_get("/api/v1/ledger/history", self._ledger_history)
@@ -209,6 +211,17 @@ class AdminServer:
         await _body(request)
         faults = await self._backend.reload()
         return _json({"applied": not faults, "faults": faults}, 422 if faults else 200)
+
+    async def _certificates(self, _: web.Request) -> web.Response:
+        return _json({"certificates": await self._backend.certificates()})
+
+    async def _renew(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        name = body.get("name")
+        if set(body) != {"name"} or not isinstance(name, str) or not name:
+            raise RequestRefused('body must be {"name": a host name}')
+        await self._backend.renew(name)
+        return _json({"name": name}, 202)
 
     async def _ledger_head(self, _: web.Request) -> web.Response:
         return _json(await self._backend.ledger_head())

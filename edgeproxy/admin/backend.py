@@ -68,6 +68,19 @@ class AdminBackend(Protocol):
         """Read the configuration anew and apply it. The faults when it is refused (the old one goes on); empty when applied."""
         ...
 
+    async def certificates(self) -> list[Json]:
+        """One object for each certificate that is wanted, in the order of the configuration; times are Unix seconds.
+
+        {"names", "state", "not_after", "seconds_left", "issuer", "directory", "fingerprint", "last_success",
+        "last_failure": {"time", "directory", "problem", "detail"} or null, "next_attempt", "failures",
+        "suggested": {"start", "end", "chosen"} or null, "advice"}
+        """
+        ...
+
+    async def renew(self, name: str) -> None:
+        """Renew the certificate of `name` as soon as possible; returns before it is done. Raises `CertificateFault`."""
+        ...
+
     async def ledger_head(self) -> Json:
         """{"origin": "<node>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey": null, "final_size": null}"""
         ...

@@ -84,6 +84,14 @@ class AdminClient:
                 return dict(error.answer)
             raise
 
+    def certificates(self) -> list[dict[str, Any]]:
+        """`AdminBackend.certificates`."""
+        return list(self._ask("GET", "/api/v1/certificates")["certificates"])
+
+    def renew(self, name: str) -> dict[str, Any]:
+        """`AdminBackend.renew`."""
+        return self._ask("POST", "/api/v1/certificates/renew", {"name": name})
+
     def ledger_head(self) -> dict[str, Any]:
         """`AdminBackend.ledger_head`."""
         return self._ask("GET", "/api/v1/ledger/head")

@@ -24,6 +24,12 @@ _PURGE = {
         "dry_run": {"type": "boolean", "default": False},
     },
 }
+_RENEW = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name"],
+    "properties": {"name": {"type": "string", "description": "a host name of a site"}},
+}
 
 
 def _answer(text: str, schema: dict[str, Any] | None = None, media: str = "application/json") -> dict[str, Any]:
@@ -82,6 +88,10 @@ PATHS: dict[str, dict[str, Any]] = {
             "Read the configuration anew",
             {"200": _answer("applied", _FAULTS), "422": _answer("refused, the old one goes on", _FAULTS)},
         )
+    },
+    "/api/v1/certificates": {"get": _operation("Certificates, and how their keeping goes", {"200": _answer("all of them")})},
+    "/api/v1/certificates/renew": {
+        "post": _operation("Renew one as soon as possible", {"202": _answer("it will be tried"), **_BAD}, body=_RENEW)
     },
     "/api/v1/ledger/head": {"get": _operation("Size and root of the ledger", {"200": _answer("the head")})},
     "/api/v1/ledger/blocks/{height}": {

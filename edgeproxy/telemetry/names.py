@@ -107,6 +107,12 @@ LEDGER_REFUSED: Final = Metric("edgeproxy_ledger_refused_total", "counter", "Dra
 GAUGE_ERRORS: Final = Metric("edgeproxy_gauge_errors_total", "counter", "Gauges that could not be read while rendering.")
 
 CONNECTIONS: Final = Metric("edgeproxy_connections", "gauge", "Client connections open now.")
+CERTIFICATE_SECONDS: Final = Metric(
+    "edgeproxy_certificate_seconds_left", "gauge", "Until the end of the certificate that is served for a name.", ("name",)
+)
+TLS_ARRIVALS: Final = Metric(
+    "edgeproxy_tls_arrivals_total", "counter", "TLS connections by what became of them before their first request.", ("outcome",)
+)
 LEDGER_HEIGHT: Final = Metric("edgeproxy_ledger_height", "gauge", "Height of the newest committed block.")
 LEDGER_QUEUE: Final = Metric("edgeproxy_ledger_queue", "gauge", "Drafts waiting for their commit.")
 MEMORY_USED: Final = Metric("edgeproxy_memory_used_bytes", "gauge", "Bytes held by the memory tier.")

@@ -1,0 +1,85 @@
+"""`certs`: the certificates of an edge, listed, renewed, brought along.
+
+Owns: the flags and how the answers look. Listing and renewing ask the running edge; importing writes into the vault, which a
+running edge watches, so that a certificate can be there before the edge is.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgeproxy.commands.operate import client
+from edgeproxy.commands.options import AsJson, Config, Data, data_folder
+from edgeproxy.commands.printing import print_json, print_line, print_table, seconds_text, wrong_usage
+
+app = typer.Typer(help="Certificates: what is served, and how its keeping goes.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Host name of a site.", show_default=False)]
+
+
+@app.command("list")
+def list_certificates(data: Data = None, config: Config = None, json: AsJson = False) -> None:
+    """What is served for each name, until when, and what the last attempt to renew it said."""
+    found = client(data, config).certificates()
+    if json:
+        print_json(found)
+        return
+    if not found:
+        print_line("no certificates: nothing is served over HTTPS (listen.https, or --email)")
+        return
+    print_table(("names", "state", "ends in", "issuer", "last failure"), [_row(one) for one in found])
+
+
+def _row(one: dict[str, Any]) -> tuple[object, ...]:
+    failure = one.get("last_failure") or {}
+    left = one.get("seconds_left")
+    ends = "" if left is None else seconds_text(left) if left > 0 else f"ended {seconds_text(-left)} ago"
+    said = f"{failure.get('problem', '')}: {failure.get('detail', '')}".strip(": ")
+    return ", ".join(one.get("names", [])), one.get("state"), ends, one.get("issuer"), said
+
+
+@app.command()
+def renew(name: Name, data: Data = None, config: Config = None, json: AsJson = False) -> None:
+    """Renew a certificate as soon as possible; the old one serves until the new one is there."""
+    answer = client(data, config).renew(name)
+    if json:
+        print_json(answer)
+    else:
+        print_line(f"{name}: will be renewed; `edgeproxy certs list` shows how it went")
+
+
+@app.command("import")
+def import_certificate(
+    name: Name,
+    certificate: Annotated[Path, typer.Argument(metavar="CERT", help="Chain in PEM, the leaf first.", show_default=False)],
+    key: Annotated[Path, typer.Argument(metavar="KEY", help="Its private key in PEM.", show_default=False)],
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """Keep a certificate of another program, so that a move to this edge needs no gap. A running edge serves it at once."""
+    import asyncio
+
+    from edgeproxy.clock import SystemClock
+    from edgeproxy.https import data_folder as vault_folder
+    from edgeproxy.tls.certificate import check_import, parse_certificate
+    from edgeproxy.tls.vault import Vault
+
+    clock = SystemClock()
+    parsed = parse_certificate(_read(certificate), _read(key))
+    check_import(parsed, name, clock.seconds())
+    vault = Vault(vault_folder(data_folder(data, config)), clock)
+    vault.open()
+    asyncio.run(vault.store(parsed))
+    if json:
+        print_json({"names": list(parsed.names), "not_after": parsed.not_after, "fingerprint": parsed.fingerprint})
+    else:
+        print_line(f"imported: {', '.join(parsed.names)}, ends in {seconds_text(parsed.not_after - clock.seconds())}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        wrong_usage(f"{path}: {(error.strerror or 'cannot be read').lower()}")
