@@ -9,6 +9,7 @@ Without an address in `listen.https` nothing here is opened, and a reload that b
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,7 @@ from edgeproxy.tls.certificate import Certificate
 from edgeproxy.tls.challenges import Challenges
 from edgeproxy.tls.contexts import Contexts, TlsPolicy
 from edgeproxy.tls.dispatch import Directory, Dispatch, Served
-from edgeproxy.tls.events import CertificateEvent, HookCommand, Kind
+from edgeproxy.tls.events import CertificateEvent, HookCommand
 from edgeproxy.tls.front import FrontDoor, FrontSettings, Outcome
 from edgeproxy.tls.handshakes import Handshake
 from edgeproxy.tls.health import Health, judge
@@ -50,7 +51,6 @@ FOLDER: Final = "tls"
 """Of the vault, in the data folder."""
 FORWARD_SECONDS: Final = 5.0
 FORWARD_BYTES: Final = 4096
-_LOUD = frozenset((Kind.FAILED, Kind.EXPIRING, Kind.EXPIRED, Kind.DAMAGED, Kind.UNSAVED))
 
 
 def policy_of(site: SiteConfig) -> TlsPolicy:
@@ -184,7 +184,8 @@ class Https:
     # --- what is served ---
 
     def _changed(self, certificate: Certificate) -> None:
-        log.info("serving a certificate for %s until %d", ", ".join(certificate.names[:5]), certificate.not_after)
+        end = datetime.fromtimestamp(certificate.not_after, UTC)
+        log.info("serving a certificate for %s until %s", ", ".join(certificate.names[:5]), f"{end:%Y-%m-%d %H:%M:%S}Z")
         self._serve_what_there_is()
 
     def _serve_what_there_is(self) -> None:
@@ -207,10 +208,6 @@ class Https:
         return None if certificate is None else Served(certificate, self._policies[site.name], site.name)
 
     def _happened(self, event: CertificateEvent) -> None:
-        level = logging.ERROR if event.kind in _LOUD else logging.INFO
-        log.log(
-            level, "certificate for %s %s%s", ", ".join(event.names[:5]), event.kind, f": {event.detail}" if event.detail else ""
-        )
         if self._hook is not None:
             self._hook.notify(event)
 
