@@ -30,7 +30,7 @@ from typing import Final
 from edgeproxy.clock import Clock
 from edgeproxy.errors import CertificateFault, StartError, StoreError, StoreFull
 from edgeproxy.storage.durable import FOLDER_MODE, create, remove, sync_folder, write_all
-from edgeproxy.tls.certificate import IMPORTED, Certificate, canonical_names, parse_certificate
+from edgeproxy.tls.certificate import IMPORTED, Certificate, canonical_names, check_import, parse_certificate
 from edgeproxy.tls.snapshot import Snapshot, Version
 
 KEPT: Final = 3
@@ -132,6 +132,16 @@ class Vault:
         trials and would take the place of a valid one that clients trust. It is finished even when the caller is cancelled.
         """
         await asyncio.to_thread(self._store, certificate)
+
+    async def import_pair(self, name: str, chain: bytes, key: bytes) -> Certificate:
+        """Store the operator's own pair (PEM) to be served for `name`, and for whatever else it names.
+
+        Raises `CertificateFault` when it is broken, for other names, expired, or not valid yet; `StoreError`.
+        """
+        certificate = parse_certificate(chain, key)
+        check_import(certificate, name, self._clock.seconds())
+        await self.store(certificate)
+        return certificate
 
     async def check_room(self) -> None:
         """Raise what storing would raise, before an authority is bothered for something that could not be kept."""
