@@ -10,8 +10,9 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urljoin
 
 from acme import messages
 from cryptography.hazmat.primitives import serialization
@@ -33,7 +34,7 @@ class ExternalAccount:
     """What ties an ACME account to one that the authority's customer has already (RFC 8555 section 7.3.4)."""
 
     kid: str
-    hmac_key: str
+    hmac_key: str = field(repr=False)
     """base64url, as authorities hand it out."""
 
 
@@ -86,7 +87,7 @@ class Account:
             directory.new_nonce,
             accept=frozenset((_CONFLICT,)),
         )
-        return _location(reply)
+        return _location(reply, directory.new_account)
 
     def _binding(self, directory: AcmeDirectory, key: JWKEC) -> dict[str, object] | None:
         if self._external is None:
@@ -144,12 +145,12 @@ class Account:
         durable.sync_folder(self._folder.parent)
 
 
-def _location(reply: Reply) -> str:
+def _location(reply: Reply, base: str) -> str:
     """The account's URL: of a new one (201), of one that this key has already (200), or of one it is in conflict with (409)."""
-    url = reply.headers.get("Location", "")
-    if not url.startswith(("https://", "http://")):
+    location = reply.headers.get("Location")
+    if not location:
         raise own_failure("badAnswer", f"an account without a URL (status {reply.status})")
-    return url
+    return urljoin(base, location)
 
 
 def _parse_key(data: bytes) -> ec.EllipticCurvePrivateKey | None:

@@ -3,6 +3,7 @@
 Owns: what each type can prove, and the order of trying. What has failed for a name in this attempt is not chosen again for it.
 """
 
+import re
 from collections.abc import Collection, Sequence
 
 from edgeproxy.errors import IssuanceFailed
@@ -10,9 +11,8 @@ from edgeproxy.tls.acme.chains import is_address
 from edgeproxy.tls.acme.problems import own_failure
 from edgeproxy.tls.acme.resources import Authorization, Challenge
 
-HTTP = "http-01"
-TLS_ALPN = "tls-alpn-01"
 DNS = "dns-01"
+_NAME = re.compile(r"(?=.{1,253}\Z)(\*\.)?[a-z0-9_:-]{1,63}(\.[a-z0-9_-]{1,63})*\Z")  # canonical; addresses as well
 
 
 def possible(name: str, types: Sequence[str]) -> list[str]:
@@ -29,8 +29,12 @@ def possible(name: str, types: Sequence[str]) -> list[str]:
 
 
 def check_possible(names: Sequence[str], types: Sequence[str]) -> None:
-    """Refuse before an authority is bothered what could never be proved: IssuanceFailed "noChallenge"."""
+    """Refuse what could never be issued before an authority is bothered: IssuanceFailed "badName" or "noChallenge"."""
+    if not names:
+        raise own_failure("badName", "a certificate without names")
     for name in names:
+        if not _NAME.match(name):
+            raise own_failure("badName", f"{name} is no name for a certificate; an international one is written as xn--...")
         if not possible(name, types):
             needs = " (a wildcard needs dns-01, and so a hook)" if name.startswith("*.") else ""
             raise own_failure("noChallenge", f"no challenge is configured that can prove {name}{needs}")

@@ -18,15 +18,16 @@ import os
 import signal
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Self
 
 from josepy.b64 import b64encode
 
 from edgeproxy.errors import IssuanceFailed
-from edgeproxy.tasks import spawn
 from edgeproxy.tls.acme.problems import clean, own_failure
 
 RECORD_LABEL = "_acme-challenge"
 _STDERR_KEPT = 4_096
+_WORDS = 350
 _GRACE = 5.0
 _LAST_WORDS = 1.0
 
@@ -69,53 +70,83 @@ class DnsHook:
             "EDGEPROXY_DNS_RECORD": record,
             "EDGEPROXY_DNS_VALUE": value,
         }
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self._command,
-                action,
-                name,
-                record,
-                value,
-                env={**os.environ, **environment},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,  # so that its children can be ended with it
-            )
-        except (OSError, ValueError) as error:
-            raise self._failure(action, name, f"could not be started: {error}") from error
-        tail = _Tail()
-        reader = spawn(tail.read(process.stderr), name="dns hook stderr")
-        try:
-            async with asyncio.timeout(self._timeout):
-                status = await process.wait()
-        except TimeoutError as error:
-            raise self._failure(action, name, f"took longer than {self._timeout:g} s and was ended") from error
-        finally:
-            await _end(process)
-            # A child that outlives the command may hold its stderr open; nobody waits for that one.
-            await asyncio.wait((reader,), timeout=_LAST_WORDS)
-            reader.cancel()
-        if status != 0:
-            how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
-            raise self._failure(action, name, f"{how}: {tail}" if str(tail) else how)
+        with _Stderr() as stderr:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    action,
+                    name,
+                    record,
+                    value,
+                    env={**os.environ, **environment},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=stderr.theirs,
+                    start_new_session=True,  # so that its children can be ended with it
+                )
+            except (OSError, ValueError) as error:
+                raise self._failure(action, name, f"could not be started: {error}") from error
+            try:
+                await stderr.listen()
+                async with asyncio.timeout(self._timeout):
+                    status = await process.wait()
+            except TimeoutError as error:
+                raise self._failure(action, name, f"took longer than {self._timeout:g} s and was ended") from error
+            finally:
+                await _end(process)
+            if status != 0:
+                how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
+                said = await stderr.last_words()
+                raise self._failure(action, name, f"{how}: {said}" if said else how)
 
     def _failure(self, action: str, name: str, what: str) -> IssuanceFailed:
         return own_failure("hook", f"the DNS hook ({self._command[0]} {action} {name}) {what}")
 
 
-class _Tail:
-    """The end of what a process says, read on and on so that it never waits for a reader."""
+class _Stderr(asyncio.Protocol):
+    """A pipe for what a process says, of which the end is kept; read on and on, so that the process never waits for us.
+
+    A pipe of our own, because one of asyncio's stays open as long as any child of the process holds its other end.
+    """
 
     def __init__(self) -> None:
+        self._ours, self.theirs = os.pipe()
         self._kept = b""
+        self._ended = asyncio.Event()
+        self._transport: asyncio.ReadTransport | None = None
 
-    def __str__(self) -> str:
-        return clean(self._kept.decode("utf-8", "replace"))
+    def __enter__(self) -> Self:
+        return self
 
-    async def read(self, stream: asyncio.StreamReader | None) -> None:
-        while stream is not None and (piece := await stream.read(_STDERR_KEPT)):
-            self._kept = (self._kept + piece)[-_STDERR_KEPT:]
+    def __exit__(self, *_: object) -> None:
+        self._close_theirs()
+        if self._transport is not None:
+            self._transport.close()
+        else:
+            os.close(self._ours)
+
+    async def listen(self) -> None:
+        self._close_theirs()
+        pipe = os.fdopen(self._ours, "rb", buffering=0)
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: self, pipe)
+
+    async def last_words(self) -> str:
+        """What was said last, cleaned. A child that outlives the command may hold the pipe open; nobody waits for that one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS):
+                await self._ended.wait()
+        return clean(self._kept.decode("utf-8", "replace")[-_WORDS:])
+
+    def data_received(self, data: bytes) -> None:
+        self._kept = (self._kept + data)[-_STDERR_KEPT:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended.set()
+
+    def _close_theirs(self) -> None:
+        if self.theirs >= 0:
+            os.close(self.theirs)
+            self.theirs = -1
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -164,18 +164,22 @@ class Network:
         timer.daemon = True
         timer.start()
         try:
-            return self._ask(method, url, data)
+            reply = self._ask(method, url, data)
+            if self._cut is not None:
+                raise self._cut_off()  # cut amid a head, the rest of it looks like an answer
+            return reply
         except (requests.RequestException, OSError) as error:
             raise self._meaning(error) from error
         finally:
             timer.cancel()
             if self._cut == "timeout":
                 self._cut = None
+                self._adapter.broken = False
             self._used = self._clock.monotonic()
 
     def _ask(self, method: str, url: str, data: bytes | None) -> Reply:
         if self._cut is not None:
-            raise own_failure("closed", "the client is closed")
+            raise self._cut_off()
         headers = {"User-Agent": _USER_AGENT}
         if data is not None:
             headers["Content-Type"] = "application/jose+json"
@@ -197,9 +201,12 @@ class Network:
         if self._clock.monotonic() - self._used > _IDLE:
             self._session.close()  # closes what is pooled; the session itself goes on
 
+    def _cut_off(self) -> IssuanceFailed:
+        return own_failure(self._cut or "closed", "it took too long" if self._cut == "timeout" else "the client is closed")
+
     def _meaning(self, error: Exception) -> IssuanceFailed:
         if self._cut is not None:
-            return own_failure(self._cut, "the request took too long" if self._cut == "timeout" else "the client was closed")
+            return self._cut_off()
         if isinstance(error, requests.Timeout):
             return own_failure("timeout", "no answer from the authority in time")
         if verification := _verification_error(error):
@@ -213,6 +220,8 @@ class _CuttableAdapter(HTTPAdapter):
     """Remembers the connections it opened, so that another thread can break them; those through a proxy excepted."""
 
     def __init__(self) -> None:
+        self.broken = False
+        """Whether connections that are being made break as well, as soon as they are there."""
         self._lock = threading.Lock()
         self._opened: WeakSet[Any] = WeakSet()
         super().__init__(pool_connections=4, pool_maxsize=1)
@@ -226,12 +235,10 @@ class _CuttableAdapter(HTTPAdapter):
 
     def cut(self) -> None:
         with self._lock:
+            self.broken = True
             opened = list(self._opened)
         for connection in opened:
-            if isinstance(connection.sock, socket.socket):
-                with suppress(OSError):
-                    # The plain socket's method: SSLSocket's own would pull the TLS object from under the reading thread.
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+            _break(connection)
 
     def _pool(self, kind: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         pool = kind(*arguments, **options)
@@ -239,12 +246,29 @@ class _CuttableAdapter(HTTPAdapter):
 
         def connect(*arguments: Any, **options: Any) -> Any:
             connection = connection_class(*arguments, **options)
-            with self._lock:
-                self._opened.add(connection)
+            really_connect = connection.connect
+
+            def connect_and_remember() -> None:
+                really_connect()
+                with self._lock:
+                    self._opened.add(connection)
+                    broken = self.broken
+                if broken:
+                    _break(connection)
+
+            connection.connect = connect_and_remember
             return connection
 
         pool.ConnectionCls = connect
         return pool
+
+
+def _break(connection: Any) -> None:
+    """Let whoever reads or writes on a connection find it closed."""
+    if isinstance(connection.sock, socket.socket):
+        with suppress(OSError):
+            # The plain socket's method: SSLSocket's own would pull the TLS object from under the thread that reads.
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _system_anchors() -> str | bool:

@@ -1,4 +1,4 @@
-"""One order from its making to its chain (RFC 8555 section 7.4): a table of states, and one step for each.
+"""One order from its making to its chain (RFC 8555 section 7.4): one step for each state of `order_table`.
 
 Owns: the order of requests, which challenge is tried when, and that what was presented is withdrawn, whatever happens. A step
 does its work and says what happened; the table says what comes next. Keeps nothing: an order that fails is left to the authority.
@@ -8,8 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Protocol
+from urllib.parse import urljoin
 
 from acme import messages
 from josepy.b64 import b64encode
@@ -22,6 +22,7 @@ from edgeproxy.tls.acme import resources
 from edgeproxy.tls.acme.chains import canonical, check_chain, ends_at, is_address, signing_request
 from edgeproxy.tls.acme.choosing import choose, nothing_offered
 from edgeproxy.tls.acme.network import Reply
+from edgeproxy.tls.acme.order_table import TRANSITIONS, Event, State
 from edgeproxy.tls.acme.polling import Patience, Poll, passes
 from edgeproxy.tls.acme.problems import FailedValidation, Problem, clean, own_failure, resource_failure, validation_failure
 from edgeproxy.tls.acme.resources import Authorization, AuthorizationStatus, Challenge, OrderStatus
@@ -30,61 +31,6 @@ from edgeproxy.tls.acme.session import Session
 _FINALIZATIONS = 4
 _ALTERNATES = 10
 _ANSWERED_BEFORE = frozenset(("malformed", "unauthorized", "conflict"))
-
-
-class State(StrEnum):
-    """Where an order is, as we know it."""
-
-    CREATE = "create"
-    """Ask for an order."""
-    AUTHORIZE = "authorize"
-    """Read what has to be proved, and choose how."""
-    PRESENT = "present"
-    """Put the answers to the challenges where the authority will look."""
-    ANSWER = "answer"
-    """Tell the authority to look."""
-    VALIDATE = "validate"
-    """Wait until it has looked."""
-    FINALIZE = "finalize"
-    """Send the CSR."""
-    AWAIT = "await"
-    """Wait until the order is where it should be: ready, or valid."""
-    DOWNLOAD = "download"
-    """Fetch the chain, and check it."""
-    ISSUED = "issued"
-
-
-class Event(StrEnum):
-    """What a step found."""
-
-    DONE = "done"
-    WITHOUT_REPLACES = "without_replaces"
-    """The authority takes the order only as one that replaces nothing."""
-    ALL_VALID = "all_valid"
-    """Nothing is left to be proved."""
-    OTHER_CHALLENGE = "other_challenge"
-    """A validation failed, and there is another way to try: the order is lost, a new one may succeed."""
-    UNSETTLED = "unsettled"
-    """The order is not ready yet, or it is not known what became of the request."""
-    READY = "ready"
-    ISSUED = "issued"
-
-
-TRANSITIONS: Mapping[tuple[State, Event], State] = {
-    (State.CREATE, Event.DONE): State.AUTHORIZE,
-    (State.CREATE, Event.WITHOUT_REPLACES): State.CREATE,
-    (State.AUTHORIZE, Event.DONE): State.PRESENT,
-    (State.AUTHORIZE, Event.ALL_VALID): State.FINALIZE,
-    (State.PRESENT, Event.DONE): State.ANSWER,
-    (State.ANSWER, Event.DONE): State.VALIDATE,
-    (State.VALIDATE, Event.DONE): State.FINALIZE,
-    (State.VALIDATE, Event.OTHER_CHALLENGE): State.CREATE,
-    (State.FINALIZE, Event.UNSETTLED): State.AWAIT,
-    (State.FINALIZE, Event.ISSUED): State.DOWNLOAD,
-    (State.AWAIT, Event.READY): State.FINALIZE,
-    (State.AWAIT, Event.ISSUED): State.DOWNLOAD,
-    (State.DOWNLOAD, Event.DONE): State.ISSUED,
-}
 
 
 class Presenter(Protocol):
@@ -143,6 +89,7 @@ class OrderRun:
         self._order: resources.Order
         self._chosen: list[tuple[str, Authorization, Challenge]] = []
         self._not_before: float | None = None
+        self._trouble: IssuanceFailed | None = None
         self._chain = b""
 
     @property
@@ -190,9 +137,10 @@ class OrderRun:
             # "alreadyReplaced" is the one that RFC 9773 names; others say conflict, malformed, or stumble over the field.
             self._replaces = None
             return Event.WITHOUT_REPLACES
-        self._url = reply.headers.get("Location", "")
-        if not self._url:
+        location = reply.headers.get("Location")
+        if not location:
             raise own_failure("badAnswer", "an order without a URL")
+        self._url = urljoin(directory.new_order, location)
         self._order = resources.read_order(reply.json())
         return Event.DONE
 
@@ -203,7 +151,8 @@ class OrderRun:
             if authorization.status is AuthorizationStatus.VALID:
                 continue
             if authorization.status is not AuthorizationStatus.PENDING:
-                raise resource_failure(authorization.problem())
+                problem = authorization.problem()
+                raise resource_failure(replace(problem, detail=clean(f"{authorization.name}: {problem.detail}")))
             challenge = self._choose(authorization)
             if challenge is None:
                 raise nothing_offered(authorization, self._asked.types)
@@ -222,7 +171,7 @@ class OrderRun:
             except IssuanceFailed:
                 raise
             except (EdgeError, OSError, TimeoutError) as error:
-                text = f"{authorization.name}: {challenge.type} could not be presented: {error or 'it took too long'}"
+                text = f"{authorization.name}: {challenge.type} could not be presented: {str(error) or 'it took too long'}"
                 raise own_failure("present", text) from error
         return Event.DONE
 
@@ -265,15 +214,17 @@ class OrderRun:
 
     async def _finalize(self) -> Event:
         self._finalizations += 1
+        if self._finalizations > _FINALIZATIONS:
+            raise own_failure("badAnswer", "the order stays ready, however often it is finalized")
         payload = messages.CertificateRequest(csr=self._request).json_dumps().encode()
         try:
             reply = await self._session.post(self._order.finalize, payload)
         except IssuanceFailed as failure:
             if self._finalizations >= _FINALIZATIONS or not (failure.problem == "orderNotReady" or passes(failure)):
                 raise
-            self._not_before = failure.not_before
+            self._not_before, self._trouble = failure.not_before, failure
             return Event.UNSETTLED
-        self._not_before = reply.retry_at
+        self._not_before, self._trouble = reply.retry_at, None
         self._order = resources.read_order(reply.json())
         return self._judge() or Event.UNSETTLED
 
@@ -288,22 +239,28 @@ class OrderRun:
                 found.append(event)
             return bool(found)
 
-        await self._poll.until_settled((self._url,), settled, self._patience.issuance, not_before=self._not_before)
+        await self._poll.until_settled(
+            (self._url,), settled, self._patience.issuance, not_before=self._not_before, cause=self._trouble
+        )
         return found[0]
 
     async def _download(self) -> Event:
         reply = await self._poll.insist(self._order.certificate)
-        chain = reply.body
-        if (wanted := self._asked.preferred_chain) is not None and not ends_at(chain, wanted):
+        self._chain = self._checked(reply.body)
+        if (wanted := self._asked.preferred_chain) is not None and not ends_at(self._chain, wanted):
             for url in reply.links("alternate")[:_ALTERNATES]:
-                alternate = (await self._poll.insist(url)).body
-                if ends_at(alternate, wanted):
-                    chain = alternate
-                    break
-        self._chain = check_chain(chain, self._asked.key, self._asked.names, self._clock.seconds())
+                # One that cannot be had, or is wrong, is no reason to go without the certificate.
+                with suppress(IssuanceFailed):
+                    alternate = (await self._poll.insist(urljoin(self._order.certificate, url))).body
+                    if ends_at(alternate, wanted):
+                        self._chain = self._checked(alternate)
+                        break
         return Event.DONE
 
     # --- what steps share
+
+    def _checked(self, chain: bytes) -> bytes:
+        return check_chain(chain, self._asked.key, self._asked.names, self._clock.seconds())
 
     def _judge(self) -> Event | None:
         """What the order's own status means, None when it is still under way. Raises IssuanceFailed for a lost one."""

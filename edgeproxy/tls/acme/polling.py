@@ -15,7 +15,7 @@ from edgeproxy.tls.acme.network import Reply
 from edgeproxy.tls.acme.session import Session
 from edgeproxy.tls.acme.waiting import FIRST_LOOK, pauses
 
-TROUBLES = frozenset(("unreachable", "timeout", "serverInternal", "rateLimited"))
+TROUBLES = frozenset(("badNonce", "unreachable", "timeout", "serverInternal", "rateLimited"))
 _TROUBLES_IN_A_ROW = 5
 _TROUBLE_PAUSE = 1.0
 _INSISTENCE = 60.0
@@ -40,17 +40,24 @@ class Poll:
         self._sleep = sleep
 
     async def until_settled(
-        self, urls: Sequence[str], settled: Callable[[str, Reply], bool], limit: float, *, not_before: float | None = None
+        self,
+        urls: Sequence[str],
+        settled: Callable[[str, Reply], bool],
+        limit: float,
+        *,
+        not_before: float | None = None,
+        cause: IssuanceFailed | None = None,
     ) -> None:
         """Look at each of `urls` until `settled` says so of its answer, for `limit` seconds, beginning after a short pause or at
-        `not_before` (Unix seconds). What Retry-After asks for is waited for; raises IssuanceFailed where that is beyond `limit`.
+        `not_before` (Unix seconds), which `cause` asked for. What Retry-After asks for is waited for; raises IssuanceFailed where
+        that is beyond `limit`: for the first look `cause`.
         """
         deadline = self._clock.monotonic() + limit
         rhythm = pauses()
         pending = list(urls)
         while pending:
-            await self._pause(next(rhythm), not_before, deadline)
-            not_before = None
+            await self._pause(next(rhythm), not_before, deadline, cause)
+            not_before = cause = None
             for url in tuple(pending):
                 reply = await self._look(url, b"", deadline)
                 if settled(url, reply):

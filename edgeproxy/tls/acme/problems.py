@@ -65,6 +65,7 @@ RULES: Mapping[str, Rule] = {
     # ours
     "untrusted": Rule(Retry.OPERATOR),  # the directory's own certificate does not verify: `ca_file`, or an attack
     "notAnAuthority": Rule(Retry.OPERATOR),  # what answers there is no ACME directory
+    "badName": Rule(Retry.OPERATOR),
     "noChallenge": Rule(Retry.OPERATOR),  # nothing that we can do is offered
     "badAccount": Rule(Retry.OPERATOR),  # the external account's key cannot be read, the store of accounts cannot be written
     "badCertificate": Rule(Retry.OTHER_CA),  # it issued something else than was asked for
@@ -150,7 +151,10 @@ def resource_failure(problem: Problem) -> IssuanceFailed:
 def validation_failure(failures: Sequence[FailedValidation]) -> IssuanceFailed:
     """The error for names that could not be validated: the strictest of them decides about the next attempt."""
     strictest = max((failure.problem for failure in failures), key=lambda problem: _STRICTNESS[_inside(problem)])
-    words = "; ".join(f"{each.name} ({each.challenge}): {each.problem.type}: {each.problem.detail}" for each in failures)
+    share = max(80, DETAIL_LENGTH // len(failures) - 2)  # so that one long story does not hide the others
+    words = "; ".join(
+        clean(f"{each.name} ({each.challenge}): {each.problem.type}: {each.problem.detail}", share) for each in failures
+    )
     names = tuple(each.name for each in failures)
     return IssuanceFailed(strictest.type, clean(words), retry=_inside(strictest), failed_names=names, url=strictest.url)
 

@@ -51,7 +51,6 @@ class AcmeDirectory:
     revoke: str
     renewal_info: str
     """Empty where the authority has no renewal information (RFC 9773)."""
-    terms: str
     external_account_required: bool
     profiles: Mapping[str, str] | None
     """Name to description; None where the authority knows no profiles."""
@@ -109,7 +108,6 @@ def read_directory(document: Mapping[str, object]) -> AcmeDirectory:
         new_order=order,
         revoke=_url(document, "revokeCert", needed=False),
         renewal_info=_url(document, "renewalInfo", needed=False),
-        terms=_url(meta, "termsOfService", needed=False),
         external_account_required=meta.get("externalAccountRequired") is True,
         profiles={str(name): clean(str(what)) for name, what in profiles.items()} if isinstance(profiles, dict) else None,
     )
@@ -171,7 +169,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 def _url(document: Mapping[str, object], field: str, *, needed: bool = True) -> str:
     value = document.get(field)
-    if value is None and not needed:
+    if not needed and not (isinstance(value, str) and _URL.match(value)):
         return ""
     return _checked_url(field, value)
 
