@@ -49,10 +49,10 @@ class KeeperSettings:
     chosen_directories: tuple[str, ...] = ()
     """Directory URLs that the operator wrote down, without those that hold by default: see `tls.self_signed.signs_itself`."""
     self_check: Probe | None = None
-    """None: authorities are asked without looking first."""
-    patience: float = 600.0
+    """None: authorities are asked without looking first. Only used before the well known public ones."""
+    patience: float = 120.0
     """How long in all a bad self check may defer the first attempt for a name set."""
-    look_again: float = 30.0
+    look_again: float = 10.0
     """How long after a bad self check the next one is made."""
     most_orders: int = 4
     """Attempts that run at the same time."""
