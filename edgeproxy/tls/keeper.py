@@ -174,7 +174,7 @@ class Keeper:
                 raise CertificateFault("no authority is configured", name=name)
             elif not self.leads:
                 await self._vault.request(entry.names)
-            elif (free := backoff.free_at(entry.record.failed_validations, entry.names, now)) > now:
+            elif (free := backoff.free_at(self._orders.failed, entry.names, now)) > now:
                 raise CertificateFault("too many validations failed in the last hour", name=name, wait_seconds=round(free - now))
             else:
                 entry.is_forced = True
@@ -226,6 +226,7 @@ class Keeper:
             try:
                 await self._leadership.take()
                 await self._call_on_lead()
+                await asyncio.to_thread(self._orders.recall_failed)
                 for entry in tuple(self._entries.values()):
                     entry.record = await asyncio.to_thread(self._orders.recall, entry)
                 await self._look_fresh()
@@ -297,7 +298,7 @@ class Keeper:
         for entry in self._entries.values():
             if entry.is_local or entry.task is not None:
                 continue
-            match decide(entry.situation(self._orders.directories), now):
+            match decide(entry.situation(self._orders.directories, self._orders.failed), now):
                 case Begin(urgency):
                     orders.append((urgency, entry))
                 case Ask():

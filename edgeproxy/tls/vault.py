@@ -1,11 +1,12 @@
 """The certificates of this edge on disk, shared by all of its processes.
 
-Owns: DATA/tls/certificates, DATA/tls/requests and two files beside them. Must not decide when a certificate is renewed, nor
+Owns: DATA/tls/certificates, DATA/tls/requests and three files beside them. Must not decide when a certificate is renewed, nor
 talk to an authority.
 
 certificates/NAME-HASH/00000007.pem   one version: a line with a checksum, then key and chain as PEM, for other programs too
 certificates/NAME-HASH/state.json     what is remembered about this name set (`tls.records`), with a checksum too
 requests/NAME-HASH                    name sets that a process without the leader's lock wants to have renewed
+failed-validations.json               by name, see `tls.backoff`
 changed                               its modification time grows with every change: what followers look at
 vault.lock                            held (flock) for the moment of a change, by whoever makes it
 
@@ -151,7 +152,17 @@ class Vault:
 
     def load_state(self, names: Iterable[str]) -> bytes | None:
         """What was last saved for this name set; None when it is missing or damaged."""
-        path = self.certificates / slug(names) / "state.json"
+        return self._load_sealed(self.certificates / slug(names) / "state.json")
+
+    def load_note(self, name: str) -> bytes | None:
+        """What was last saved as NAME.json, for all certificates together; None when it is missing or damaged."""
+        return self._load_sealed(self.folder / f"{name}.json")
+
+    async def save_note(self, name: str, note: bytes) -> None:
+        """Keep `note` as NAME.json; durable when this returns. Raises `StoreFull` or `StoreError`."""
+        await asyncio.to_thread(self._save, self.folder, f"{name}.json", _seal(note))
+
+    def _load_sealed(self, path: Path) -> bytes | None:
         try:
             return _unseal(_read(path))
         except FileNotFoundError:
