@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 from urllib.parse import urlsplit
@@ -96,6 +97,8 @@ def is_address(name: str) -> bool:
     return True
 
 
+# The same names are asked about at every look at all certificates; the text of an address is dear to find out.
+@lru_cache(maxsize=8_192)
 def canonical_name(name: str) -> str:
     """`name` as `Certificate.names` has it: lower case, no final dot, brackets or zone; addresses in their shortest text."""
     bare = name.lower().rstrip(".")
@@ -118,6 +121,7 @@ def split_directory(directory: str) -> tuple[str, str]:
         return "", ""
 
 
+@lru_cache(maxsize=256)
 def is_staging(directory: str) -> bool:
     """`directory` (URL) is an authority's place for trials: nobody trusts what it signs.
 

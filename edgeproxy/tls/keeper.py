@@ -277,7 +277,10 @@ class Keeper:
 
     async def _round(self) -> None:
         now = self._clock.monotonic()
-        if self._vault.stamp() != self._stamp or now - self._looked >= self._settings.scan_seconds:
+        age = now - self._looked
+        # A look costs in proportion to all certificates, so a hundred that arrive at once are looked at together.
+        is_news = age >= self._settings.watch_seconds and self._vault.stamp() != self._stamp
+        if is_news or age >= self._settings.scan_seconds:
             self._act_at = 0.0
             snapshot = await self._look_fresh()
             if self.leads:
