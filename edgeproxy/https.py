@@ -41,7 +41,6 @@ from edgeproxy.tls.keeper import CertificateStatus, Keeper, KeeperSettings, Want
 from edgeproxy.tls.on_demand import OnDemand, OnDemandSettings
 from edgeproxy.tls.openssl import find_openssl
 from edgeproxy.tls.self_check import SelfCheck, SelfCheckSettings
-from edgeproxy.tls.self_signed import is_public_authority
 from edgeproxy.tls.tickets import TicketKeys
 from edgeproxy.tls.vault import Vault
 
@@ -126,11 +125,9 @@ class Https:
     def _keeper_settings(self) -> KeeperSettings:
         acme = self._config.acme
         directories = tuple(authority.directory for authority in acme.authorities)
-        # Only public authorities are known to look at ports 80 and 443; one's own may look anywhere.
-        checks = acme.self_check and bool(directories) and all(map(is_public_authority, directories))
         return KeeperSettings(
             chosen_directories=directories if acme.directory else directories[1:],
-            self_check=SelfCheck(self.challenges, SelfCheckSettings()) if checks else None,
+            self_check=SelfCheck(self.challenges, SelfCheckSettings()) if acme.self_check else None,
         )
 
     def _make_on_demand(self, acme: Acme) -> OnDemand | None:
