@@ -8,7 +8,8 @@ Without an address in `listen.https` nothing here is opened, and a reload that b
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -97,6 +98,7 @@ class Https:
         self._on_demand = self._make_on_demand(config.acme)
         self._directory = Directory()
         self._policies: dict[str, TlsPolicy] = {}
+        self._has_inherited = False
         self._session: aiohttp.ClientSession | None = None
         self.front: FrontDoor | None = None
         """None until there is an address to listen on."""
@@ -139,12 +141,16 @@ class Https:
         )
         return OnDemand(self.keeper.find, self.keeper.obtain, self._clock, settings)
 
-    async def start(self) -> None:
-        """Serve what the vault has, and begin to keep certificates, where there is an address to serve on. Raises StartError."""
-        if self._config.listen.https:
-            await self._open()
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
+        """Serve what the vault has, and begin to keep certificates, where there is an address to serve on. Raises StartError.
 
-    async def _open(self) -> None:
+        `sockets` are bound ones that were handed over; they take the place of `listen.https`.
+        """
+        self._has_inherited = bool(sockets)
+        if sockets or self._config.listen.https:
+            await self._open(sockets)
+
+    async def _open(self, sockets: Sequence[socket.socket]) -> None:
         self._describe(self._config)
         self.challenges.open()
         await self.keeper.start()
@@ -153,7 +159,7 @@ class Https:
         contexts = Contexts(tickets, find_openssl())
         dispatch = Dispatch(self._directory, contexts, self.challenges, self._obtain if self._on_demand else None)
         self.front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
-        await self.front.start([str(address) for address in self._config.listen.https])
+        await self.front.start([] if sockets else [str(address) for address in self._config.listen.https], sockets)
 
     def _connection(self, handshake: Handshake) -> Http1Connection | Http2Connection:
         make: Callable[..., Http1Connection | Http2Connection] = Http2Connection if handshake.alpn == "h2" else Http1Connection
@@ -168,7 +174,8 @@ class Https:
             self._config = config
             await self.start()
             return
-        await self.front.replace([str(address) for address in config.listen.https])
+        if not self._has_inherited:
+            await self.front.replace([str(address) for address in config.listen.https])
         self._config = config
         self._describe(config)
         self._serve_what_there_is()

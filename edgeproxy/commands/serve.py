@@ -54,6 +54,9 @@ def run(
     ] = None,
 ) -> None:
     """Run the edge in front of a site. Flags win over the file, the file over the defaults."""
+    from edgeproxy.launch import start_over
+
+    start_over()
     from edgeproxy.config import Flags, load
 
     flags = Flags(
