@@ -5,13 +5,13 @@ running edge watches, so that a certificate can be there before the edge is.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from edgeproxy.commands.operate import client
+from edgeproxy.commands.operate import client, print_certificates
 from edgeproxy.commands.options import AsJson, Config, Data, data_folder
-from edgeproxy.commands.printing import print_json, print_line, print_table, seconds_text, wrong_usage
+from edgeproxy.commands.printing import print_json, print_line, seconds_text, wrong_usage
 
 app = typer.Typer(help="Certificates: what is served, and how its keeping goes.", no_args_is_help=True)
 
@@ -28,15 +28,7 @@ def list_certificates(data: Data = None, config: Config = None, json: AsJson = F
     if not found:
         print_line("no certificates: nothing is served over HTTPS (listen.https, or --email)")
         return
-    print_table(("names", "state", "ends in", "issuer", "last failure"), [_row(one) for one in found])
-
-
-def _row(one: dict[str, Any]) -> tuple[object, ...]:
-    failure = one.get("last_failure") or {}
-    left = one.get("seconds_left")
-    ends = "" if left is None else seconds_text(left) if left > 0 else f"ended {seconds_text(-left)} ago"
-    said = f"{failure.get('problem', '')}: {failure.get('detail', '')}".strip(": ")
-    return ", ".join(one.get("names", [])), one.get("state"), ends, one.get("issuer"), said
+    print_certificates(found)
 
 
 @app.command()
