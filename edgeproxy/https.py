@@ -255,9 +255,7 @@ class _Keeping:
         }
         if acme.dns_hook:
             self._presenters["dns-01"] = DnsHook(acme.dns_hook)
-        self._issuers = [
-            Issuer(_authority(acme, one), folder, self._presenters, clock) for one in acme.authorities
-        ]
+        self._issuers = [Issuer(_authority(acme, one), folder, self._presenters, clock) for one in acme.authorities]
         self._hook = HookCommand(acme.hook) if acme.hook else None
         self.keeper = Keeper(Vault(folder, clock), self._issuers, clock, _keeper_settings(acme, challenges))
         self.keeper.on_lead = challenges.clear

@@ -61,7 +61,12 @@ def import_certificate(
     clock = SystemClock()
     parsed = parse_certificate(_read(certificate), _read(key))
     check_import(parsed, name, clock.seconds())
-    vault = Vault(vault_folder(data_folder(data, config)), clock)
+    folder = data_folder(data, config)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the edge may never have run yet
+    except OSError as error:
+        wrong_usage(f"{folder}: {(error.strerror or 'cannot be made').lower()}")
+    vault = Vault(vault_folder(folder), clock)
     vault.open()
     asyncio.run(vault.store(parsed))
     if json:
