@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -56,6 +57,7 @@ from edgeproxy.telemetry.access_log import open_access_log
 from edgeproxy.telemetry.metrics import Metrics
 from edgeproxy.telemetry.trace_settings import tracing_settings
 from edgeproxy.telemetry.tracing import Tracing, open_tracing
+from edgeproxy.tls.entries import CertificateStatus
 from edgeproxy.wire.http1 import Limits
 
 log = logging.getLogger("edgeproxy")
@@ -211,6 +213,12 @@ class Edge:
         gauge = self.metrics.gauge
         gauge(names.CONNECTIONS, lambda: float(self.open_connections))
         gauge(names.CERTIFICATE_SECONDS, lambda: {(name,): left for name, left in self.https.health().seconds_left.items()})
+        for metric, instant in (
+            (names.CERTIFICATE_SUCCESS, lambda status: status.last_success),
+            (names.CERTIFICATE_FAILURE, lambda status: status.last_failure and status.last_failure.time),
+            (names.CERTIFICATE_NEXT, lambda status: status.next_attempt),
+        ):
+            gauge(metric, partial(self._certificate_times, instant))
         gauge(names.TLS_ARRIVALS, lambda: {(outcome.value,): float(count) for outcome, count in self.https.outcomes.items()})
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
@@ -222,6 +230,11 @@ class Edge:
         gauge(names.LOG_LOST, lambda: float(self.access_log.lost))
         for site in self.config.sites:
             self.metrics.site(site.name)
+
+    def _certificate_times(self, instant: Callable[[CertificateStatus], float | None]) -> dict[tuple[str, ...], float]:
+        """By name, where there is one. Unix seconds."""
+        known = ((status.names, instant(status)) for status in self.https.status())
+        return {(name,): time for names_of_one, time in known if time is not None for name in names_of_one}
 
     def _build_sites(self, config: Config) -> Sites:
         trusted = tuple(str(network) for network in config.edge.trusted_proxies)
@@ -280,10 +293,7 @@ class Edge:
         try:
             config = reread(self.config)
             sites = self._build_sites(config)
-            if not self._inherited.http:
-                await self.listener.replace([str(address) for address in config.listen.http])
-            self.https.sites = sites
-            await self.https.apply(config)
+            await self._replace_listeners(config, sites)
         except ConfigError as error:
             return error.faults
         except StartError as error:
@@ -299,6 +309,19 @@ class Edge:
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
+
+    async def _replace_listeners(self, config: Config, sites: Sites) -> None:
+        """Raises StartError, and then both ways in are as they were."""
+        if not self._inherited.http:
+            await self.listener.replace([str(address) for address in config.listen.http])
+        self.https.sites = sites
+        try:
+            await self.https.apply(config)
+        except StartError:
+            self.https.sites = self.handler.sites
+            if not self._inherited.http:
+                await self.listener.replace([str(address) for address in self.config.listen.http])
+            raise
 
     async def _housekeeping(self) -> None:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""

@@ -21,7 +21,7 @@ from edgeproxy.clock import Clock
 from edgeproxy.config import Config
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.config.model import Acme, AcmeAuthority
-from edgeproxy.errors import CertificateFault
+from edgeproxy.errors import CertificateFault, ContextRefused, StartError
 from edgeproxy.exchange.site import Secure, Sites
 from edgeproxy.serving.connections import Connections
 from edgeproxy.serving.http1 import Http1Connection
@@ -32,9 +32,9 @@ from edgeproxy.tls.acme.dns_hook import DnsHook
 from edgeproxy.tls.acme.issuer import Authority, ExternalAccount, Issuer, Presenter
 from edgeproxy.tls.certificate import Certificate
 from edgeproxy.tls.challenges import Challenges
-from edgeproxy.tls.contexts import Contexts, TlsPolicy
+from edgeproxy.tls.contexts import Contexts, TlsPolicy, check_policy
 from edgeproxy.tls.dispatch import Directory, Dispatch, Served
-from edgeproxy.tls.events import CertificateEvent, HookCommand
+from edgeproxy.tls.events import HookCommand
 from edgeproxy.tls.front import FrontDoor, FrontSettings, Outcome
 from edgeproxy.tls.handshakes import Handshake
 from edgeproxy.tls.health import Health, judge
@@ -54,14 +54,21 @@ FORWARD_BYTES: Final = 4096
 
 
 def policy_of(site: SiteConfig) -> TlsPolicy:
-    """How handshakes for a site go. Raises OSError when the file of its client authorities cannot be read."""
+    """How handshakes for a site go. Raises StartError when the file of its client authorities cannot be used."""
     tls = site.tls
-    return TlsPolicy(
-        minimum=tls.minimum,
-        client_ca=tls.client_ca_file.read_bytes() if tls.client_ca_file else None,
-        client_auth=tls.client_auth,
-        http2=tls.http2,
-    )
+    try:
+        policy = TlsPolicy(
+            minimum=tls.minimum,
+            client_ca=tls.client_ca_file.read_bytes() if tls.client_ca_file else None,
+            client_auth=tls.client_auth,
+            http2=tls.http2,
+        )
+        check_policy(policy)
+    except OSError as error:
+        raise StartError("client_ca_file cannot be read", site=site.name, error=error.strerror) from error
+    except ContextRefused as error:
+        raise StartError("client_ca_file cannot be used", site=site.name, path=tls.client_ca_file, error=str(error)) from error
+    return policy
 
 
 def secure_of(site: SiteConfig, port: int) -> Secure:
@@ -82,108 +89,72 @@ class Https:
     def __init__(self, config: Config, handler: Handler, settings: ServingSettings, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._settings = settings
         self._folder = config.edge.data / FOLDER
         self._connections = Connections(handler, settings, clock, scheme="https")
         self.challenges = Challenges(self._folder)
-        self.vault = Vault(self._folder, clock)
         self.sites = Sites(())
         """Set at each reload, before `apply`: which site a name that nobody configured belongs to."""
-        self._issuers = [self._issuer(config.acme, authority) for authority in config.acme.authorities]
-        self._hook = HookCommand(config.acme.hook) if config.acme.hook else None
-        self.keeper = Keeper(self.vault, self._issuers, clock, self._keeper_settings())
-        self.keeper.on_change = self._changed
-        self.keeper.on_event = self._happened
-        self.keeper.on_lead = self.challenges.clear
-        self._on_demand = self._make_on_demand(config.acme)
         self._directory = Directory()
         self._policies: dict[str, TlsPolicy] = {}
         self._has_inherited = False
+        self._keeping: _Keeping | None = None
         self._session: aiohttp.ClientSession | None = None
         self.front: FrontDoor | None = None
-        """None until there is an address to listen on."""
-
-    # --- building ---
-
-    def _issuer(self, acme: Acme, authority: AcmeAuthority) -> Issuer:
-        account = authority.external_account
-        presenters: dict[str, Presenter] = {
-            "http-01": _HttpPresenter(self.challenges),
-            "tls-alpn-01": _AlpnPresenter(self.challenges),
-        }
-        if acme.dns_hook:
-            presenters["dns-01"] = DnsHook(acme.dns_hook)
-        given = Authority(
-            directory=authority.directory,
-            ca_file=authority.directory_ca_file,
-            email=acme.email or "",
-            external_account=ExternalAccount(account.key_id, account.mac_key) if account else None,
-            profile=authority.profile,
-            preferred_chain=authority.preferred_chain,
-            challenges=acme.challenges,
-        )
-        return Issuer(given, self._folder, presenters, self._clock)
-
-    def _keeper_settings(self) -> KeeperSettings:
-        acme = self._config.acme
-        directories = tuple(authority.directory for authority in acme.authorities)
-        return KeeperSettings(
-            chosen_directories=directories if acme.directory else directories[1:],
-            self_check=SelfCheck(self.challenges, SelfCheckSettings()) if acme.self_check else None,
-        )
-
-    def _make_on_demand(self, acme: Acme) -> OnDemand | None:
-        given = acme.on_demand
-        if given is None:
-            return None
-        settings = OnDemandSettings(
-            ask=given.ask, hold_seconds=given.hold, client_names=given.client_names, all_names=given.all_names
-        )
-        return OnDemand(self.keeper.find, self.keeper.obtain, self._clock, settings)
+        """None, like `_keeping`, until there is an address to listen on."""
 
     async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
-        """Serve what the vault has, and begin to keep certificates, where there is an address to serve on. Raises StartError.
+        """Serve what the vault has, and begin to keep certificates, where there is an address to serve on.
 
-        `sockets` are bound ones that were handed over; they take the place of `listen.https`.
+        `sockets` are bound ones that were handed over; they take the place of `listen.https`. Raises StartError, and then nothing
+        of it runs.
         """
         self._has_inherited = bool(sockets)
         if sockets or self._config.listen.https:
             await self._open(sockets)
 
     async def _open(self, sockets: Sequence[socket.socket]) -> None:
-        self._describe(self._config)
-        self.challenges.open()
-        await self.keeper.start()
-        self._serve_what_there_is()
-        tickets = await asyncio.to_thread(TicketKeys.open, self._folder, self._clock)
-        contexts = Contexts(tickets, find_openssl())
-        dispatch = Dispatch(self._directory, contexts, self.challenges, self._obtain if self._on_demand else None)
-        self.front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
-        await self.front.start([] if sockets else [str(address) for address in self._config.listen.https], sockets)
+        keeping = self._keeping = _Keeping(self._config.acme, self._folder, self.challenges, self._clock)
+        keeping.keeper.on_change = self._changed
+        try:
+            self._policies = _policies(self._config)
+            keeping.keeper.want(_wanted(self._config))
+            self.challenges.open()
+            await keeping.keeper.start()
+            self._serve_what_there_is()
+            tickets = await asyncio.to_thread(TicketKeys.open, self._folder, self._clock)
+            obtain = self._obtain if keeping.on_demand else None
+            dispatch = Dispatch(self._directory, Contexts(tickets, find_openssl()), self.challenges, obtain)
+            front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
+            await front.start([] if sockets else [str(address) for address in self._config.listen.https], sockets)
+        except BaseException:
+            self._keeping = None
+            await keeping.close()
+            raise
+        self.front = front
 
     def _connection(self, handshake: Handshake) -> Http1Connection | Http2Connection:
         make: Callable[..., Http1Connection | Http2Connection] = Http2Connection if handshake.alpn == "h2" else Http1Connection
         return make(self._connections, handshake.peer)
 
     async def apply(self, config: Config) -> None:
-        """Serve by a new configuration; connections go on. Raises StartError, and then the addresses are the old ones.
+        """Serve by a new configuration; connections go on. Raises StartError, and then all is as it was.
 
-        What `[acme]` says of authorities is read at the start only (`config.needs_restart`).
+        What `[acme]` says of authorities is read once, when the first address is opened (`config.needs_restart`).
         """
-        if self.front is None:
-            self._config = config
-            await self.start()
-            return
-        if not self._has_inherited:
-            await self.front.replace([str(address) for address in config.listen.https])
-        self._config = config
-        self._describe(config)
+        before, self._config = self._config, config
+        try:
+            if self.front is None or self._keeping is None:
+                await self.start()
+                return
+            policies = _policies(config)
+            if not self._has_inherited:
+                await self.front.replace([str(address) for address in config.listen.https])
+        except BaseException:
+            self._config = before
+            raise
+        self._policies = policies
+        self._keeping.keeper.want(_wanted(config))
         self._serve_what_there_is()
-
-    def _describe(self, config: Config) -> None:
-        self._policies = {site.name: policy_of(site) for site in config.sites}
-        names = dict.fromkeys(name for site in config.sites for host in site.hosts if (name := certificate_name(host)))
-        self.keeper.want([Wanted((name,)) for name in names])
 
     # --- what is served ---
 
@@ -193,7 +164,9 @@ class Https:
         self._serve_what_there_is()
 
     def _serve_what_there_is(self) -> None:
-        serving = self.keeper.serving()
+        if self._keeping is None:
+            return
+        serving = self._keeping.keeper.serving()
         entries: dict[str, Served | None] = {}
         for site in self._config.sites:
             for name in filter(None, map(certificate_name, site.hosts)):
@@ -205,15 +178,11 @@ class Https:
 
     async def _obtain(self, name: str, client: str) -> Served | None:
         """A certificate for a name that only a site for any host can mean."""
-        site = self.sites.find(name)
-        if site is None or self._on_demand is None or site.name not in self._policies:
+        site, on_demand = self.sites.find(name), self._keeping and self._keeping.on_demand
+        if site is None or not on_demand or site.name not in self._policies:
             return None
-        certificate = await self._on_demand.certificate(name, client)
+        certificate = await on_demand.certificate(name, client)
         return None if certificate is None else Served(certificate, self._policies[site.name], site.name)
-
-    def _happened(self, event: CertificateEvent) -> None:
-        if self._hook is not None:
-            self._hook.notify(event)
 
     # --- challenges over HTTP ---
 
@@ -238,17 +207,17 @@ class Https:
 
     def status(self) -> list[CertificateStatus]:
         """Of each certificate that is wanted; empty where nothing is served over TLS."""
-        return self.keeper.status() if self.front is not None else []
+        return self._keeping.keeper.status() if self._keeping is not None else []
 
     def health(self) -> Health:
         """Of what clients are shown now."""
-        return judge(self.keeper.served() if self.front is not None else (), self._clock.seconds())
+        return judge(self._keeping.keeper.served() if self._keeping is not None else (), self._clock.seconds())
 
     async def renew(self, name: str) -> None:
         """Renew as soon as possible. Raises CertificateFault."""
-        if self.front is None:
+        if self._keeping is None:
             raise CertificateFault("nothing is served over HTTPS; listen.https has no address", name=name)
-        await self.keeper.renew_now(name)
+        await self._keeping.keeper.renew_now(name)
 
     def counts(self) -> dict[str, int]:
         """Open connections by state."""
@@ -274,15 +243,75 @@ class Https:
         """End everything."""
         if self.front is not None:
             await self.front.close()
-            await self.keeper.stop()
-        if self._on_demand is not None:
-            await self._on_demand.stop()
+        if self._keeping is not None:
+            await self._keeping.close()
+        if self._session is not None:
+            await self._session.close()
+
+
+class _Keeping:
+    """Who obtains certificates and tells of them, as `[acme]` says."""
+
+    def __init__(self, acme: Acme, folder: Path, challenges: Challenges, clock: Clock) -> None:
+        self._presenters: dict[str, Presenter] = {
+            "http-01": _HttpPresenter(challenges),
+            "tls-alpn-01": _AlpnPresenter(challenges),
+        }
+        if acme.dns_hook:
+            self._presenters["dns-01"] = DnsHook(acme.dns_hook)
+        self._issuers = [Issuer(_authority(acme, one), folder, self._presenters, clock) for one in acme.authorities]
+        self._hook = HookCommand(acme.hook) if acme.hook else None
+        self.keeper = Keeper(Vault(folder, clock), self._issuers, clock, _keeper_settings(acme, challenges))
+        self.keeper.on_lead = challenges.clear
+        if self._hook is not None:
+            self.keeper.on_event = self._hook.notify
+        self.on_demand: OnDemand | None = None
+        if given := acme.on_demand:
+            settings = OnDemandSettings(
+                ask=given.ask, hold_seconds=given.hold, client_names=given.client_names, all_names=given.all_names
+            )
+            self.on_demand = OnDemand(self.keeper.find, self.keeper.obtain, clock, settings)
+
+    async def close(self) -> None:
+        """End all of it, attempts too."""
+        await self.keeper.stop()
+        if self.on_demand is not None:
+            await self.on_demand.stop()
         for issuer in self._issuers:
             await issuer.close()
         if self._hook is not None:
             await self._hook.stop()
-        if self._session is not None:
-            await self._session.close()
+
+
+def _authority(acme: Acme, authority: AcmeAuthority) -> Authority:
+    account = authority.external_account
+    return Authority(
+        directory=authority.directory,
+        ca_file=authority.directory_ca_file,
+        email=acme.email or "",
+        external_account=ExternalAccount(account.key_id, account.mac_key) if account else None,
+        profile=authority.profile,
+        preferred_chain=authority.preferred_chain,
+        challenges=acme.challenges,
+    )
+
+
+def _keeper_settings(acme: Acme, challenges: Challenges) -> KeeperSettings:
+    directories = tuple(authority.directory for authority in acme.authorities)
+    return KeeperSettings(
+        chosen_directories=directories if acme.directory else directories[1:],
+        self_check=SelfCheck(challenges, SelfCheckSettings()) if acme.self_check else None,
+    )
+
+
+def _policies(config: Config) -> dict[str, TlsPolicy]:
+    return {site.name: policy_of(site) for site in config.sites}
+
+
+def _wanted(config: Config) -> list[Wanted]:
+    """A certificate for each name: one that cannot be proved keeps no other waiting."""
+    names = dict.fromkeys(name for site in config.sites for host in site.hosts if (name := certificate_name(host)))
+    return [Wanted((name,)) for name in names]
 
 
 class _HttpPresenter:

@@ -5,13 +5,13 @@ running edge watches, so that a certificate can be there before the edge is.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from edgeproxy.commands.operate import client
+from edgeproxy.commands.operate import client, print_certificates
 from edgeproxy.commands.options import AsJson, Config, Data, data_folder
-from edgeproxy.commands.printing import print_json, print_line, print_table, seconds_text, wrong_usage
+from edgeproxy.commands.printing import print_json, print_line, seconds_text, wrong_usage
 
 app = typer.Typer(help="Certificates: what is served, and how its keeping goes.", no_args_is_help=True)
 
@@ -28,15 +28,7 @@ def list_certificates(data: Data = None, config: Config = None, json: AsJson = F
     if not found:
         print_line("no certificates: nothing is served over HTTPS (listen.https, or --email)")
         return
-    print_table(("names", "state", "ends in", "issuer", "last failure"), [_row(one) for one in found])
-
-
-def _row(one: dict[str, Any]) -> tuple[object, ...]:
-    failure = one.get("last_failure") or {}
-    left = one.get("seconds_left")
-    ends = "" if left is None else seconds_text(left) if left > 0 else f"ended {seconds_text(-left)} ago"
-    said = f"{failure.get('problem', '')}: {failure.get('detail', '')}".strip(": ")
-    return ", ".join(one.get("names", [])), one.get("state"), ends, one.get("issuer"), said
+    print_certificates(found)
 
 
 @app.command()
@@ -66,7 +58,12 @@ def import_certificate(
     from edgeproxy.tls.vault import Vault
 
     clock = SystemClock()
-    vault = Vault(vault_folder(data_folder(data, config)), clock)
+    folder = data_folder(data, config)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the edge may never have run yet
+    except OSError as error:
+        wrong_usage(f"{folder}: {(error.strerror or 'cannot be made').lower()}")
+    vault = Vault(vault_folder(folder), clock)
     vault.open()
     parsed = asyncio.run(vault.import_pair(name, _read(certificate), _read(key)))
     if json:

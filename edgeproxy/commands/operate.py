@@ -3,7 +3,8 @@
 Owns: their flags and how the answers look. The edge is found through its data folder.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +70,26 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
             for site in answer.get("sites", [])
         ],
     )
+    if certificates := answer.get("certificates"):
+        print_line("")
+        print_certificates(certificates)
+
+
+def print_certificates(certificates: Sequence[Mapping[str, Any]]) -> None:
+    """What is served for each name, until when, what comes next, and what the last attempt that failed was told."""
+    print_table(
+        ("certificate", "state", "ends in", "next attempt", "issuer", "last failure"),
+        [_certificate_row(one, datetime.now(UTC).timestamp()) for one in certificates],
+    )
+
+
+def _certificate_row(one: Mapping[str, Any], now: float) -> tuple[object, ...]:
+    failure = one.get("last_failure") or {}
+    left, upcoming = one.get("seconds_left"), one.get("next_attempt")
+    ends = "" if left is None else seconds_text(left) if left > 0 else f"ended {seconds_text(-left)} ago"
+    when = "" if upcoming is None else f"in {seconds_text(max(upcoming - now, 0))}"
+    said = f"{failure.get('problem', '')}: {failure.get('detail', '')}".strip(": ") or one.get("advice", "")
+    return ", ".join(one.get("names", [])), one.get("state"), ends, when, one.get("issuer"), said
 
 
 def explain(

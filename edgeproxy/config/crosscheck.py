@@ -129,6 +129,9 @@ def _https(raw: Raw, named: Named) -> Iterator[str]:
     if _list(listen.get("https")) and hosts and all(host == "*" for host in hosts) and "on_demand" not in acme:
         where = where_text(("listen", "https"), named)
         yield f"{where}: no site has a name; allowed: sites with host names (--host), or [acme.on_demand]"
+    if listen.get("https") == [] and ("email" in acme or "directory" in acme):
+        where = where_text(("listen", "https"), named)
+        yield f"{where}: [] has no place for the certificates of [acme]; allowed: addresses, or no such key, which is :443"
     if "dns-01" in _list(acme.get("challenges")) and not _list(acme.get("dns_hook")):
         yield 'acme.challenges: "dns-01" has nobody to write the records; allowed: together with acme.dns_hook'
     if "on_demand" in acme and "email" not in acme and "directory" not in acme:

@@ -16,8 +16,6 @@ from edgeproxy.config.model import Config, Table
 from edgeproxy.config.values import Unfit
 
 NOT_YET: Mapping[str, str] = {
-    "acme": "certificates are not in this version; allowed: leave it out, and put a TLS terminator in front of listen.http",
-    "listen.https": "HTTPS is not in this version; allowed: leave it out, and put a TLS terminator in front of listen.http",
     "ledger.validators": "validators are not in this version; allowed: leave it out",
     "ledger.quorum": "validators are not in this version; allowed: leave it out",
     "ledger.retention": "retention is not in this version; allowed: leave it out",
@@ -85,7 +83,14 @@ def _line(detail: ErrorDetails, flags: Mapping[KeyPath, str]) -> str:
 
 
 def _required(path: KeyPath) -> str:
-    return {"hosts": "a list of host names", "origins": "a list of origins"}.get(str(path[-1]), "a value")
+    return {
+        "hosts": "a list of host names",
+        "origins": "a list of origins",
+        "directory": "the URL of an authority's directory",
+        "ask": "the URL of your own service",
+        "key_id": "the identifier that the authority gave",
+        "mac_key": "the key that the authority gave, in base64url",
+    }.get(str(path[-1]), "a value")
 
 
 def _unknown(path: KeyPath) -> str:

@@ -108,7 +108,9 @@ class ExternalAccount(Table):
 
     key_id: Annotated[str, PlainValidator(values.matching(r"\S+", "a key identifier", "the identifier that the authority gave"))]
     mac_key: Annotated[
-        str, PlainValidator(values.matching(r"[A-Za-z0-9_-]+=*", "a MAC key", "the key that the authority gave, in base64url"))
+        str,
+        PlainValidator(values.matching(r"[A-Za-z0-9_-]+=*", "a MAC key", "the key that the authority gave, in base64url")),
+        Field(repr=False),
     ]
 
 

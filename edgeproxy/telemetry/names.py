@@ -110,6 +110,15 @@ CONNECTIONS: Final = Metric("edgeproxy_connections", "gauge", "Client connection
 CERTIFICATE_SECONDS: Final = Metric(
     "edgeproxy_certificate_seconds_left", "gauge", "Until the end of the certificate that is served for a name.", ("name",)
 )
+CERTIFICATE_SUCCESS: Final = Metric(
+    "edgeproxy_certificate_last_success_seconds", "gauge", "Unix time of the last attempt that brought one.", ("name",)
+)
+CERTIFICATE_FAILURE: Final = Metric(
+    "edgeproxy_certificate_last_failure_seconds", "gauge", "Unix time of the last attempt that brought none.", ("name",)
+)
+CERTIFICATE_NEXT: Final = Metric(
+    "edgeproxy_certificate_next_attempt_seconds", "gauge", "Unix time of the next attempt.", ("name",)
+)
 TLS_ARRIVALS: Final = Metric(
     "edgeproxy_tls_arrivals_total", "counter", "TLS connections by what became of them before their first request.", ("outcome",)
 )

@@ -212,6 +212,12 @@ def _load(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
         os.close(descriptor)
 
 
+def check_policy(policy: TlsPolicy) -> None:
+    """Raise ContextRefused for client authorities that no context could be made with, before a handshake finds out."""
+    if policy.client_auth != "off":
+        _ask_for_client_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), policy)
+
+
 def _ask_for_client_certificate(context: ssl.SSLContext, policy: TlsPolicy) -> None:
     try:
         context.load_verify_locations(cadata=(policy.client_ca or b"").decode("ascii"))

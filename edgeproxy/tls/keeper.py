@@ -168,8 +168,10 @@ class Keeper:
         if not entries:
             raise CertificateFault("no certificate is kept for this name", name=name)
         for entry in entries:
-            if entry.is_local:
+            if entry.is_local and entry.held is None:
                 self._display.show_own(entry, self._local.renew(entry.names))
+            elif entry.is_local:
+                raise CertificateFault("no authority is asked for this name; import the next certificate", name=name)
             elif not self._orders.directories:
                 raise CertificateFault("no authority is configured", name=name)
             elif not self.leads:
@@ -363,11 +365,11 @@ class Keeper:
         """Take what is new, and give everyone something to serve."""
         now = self._clock.seconds()
         for entry in self._entries.values():
-            if entry.is_local:
-                self._display.show_own(entry, self._local.get(entry.names))
-                continue
             found = snapshot.find(entry.names, now)
-            if found is not None and found != entry.held and not entry.is_unsaved:
+            if entry.is_local and (found is None or found.directory != IMPORTED):
+                if entry.held is None:  # what the operator brought is better than what this edge signs
+                    self._display.show_own(entry, self._local.get(entry.names))
+            elif found is not None and found != entry.held and not entry.is_unsaved:
                 is_import = found.directory == IMPORTED and self._is_ready
                 self._take(entry, found)
                 if is_import:

@@ -6,7 +6,7 @@ State        what holds in it
 MISSING      nothing covers these names, and no attempt was made yet; a placeholder serves
 OBTAINING    an attempt runs; a placeholder serves
 WAITING      an attempt failed, the next one has a time; a placeholder serves
-LOCAL        signed by this edge, for names that no authority knows
+LOCAL        signed by this edge, for names that no authority knows, until the operator brings a certificate
 SERVED       a certificate of an authority serves, and is not known to be due
 HELD         an imported certificate serves, and the operator answers for it until it is due
 RENEWING     an attempt runs; the old certificate serves, even if it has expired
@@ -59,7 +59,7 @@ TABLE: Final[dict[State, dict[Event, State]]] = {
     State.MISSING: {**_FOUND, Event.SIGN: State.LOCAL, Event.BEGIN: State.OBTAINING},
     State.OBTAINING: {**_FOUND, Event.OBTAIN: State.SERVED, Event.FAIL: State.WAITING, Event.PAUSE: State.MISSING},
     State.WAITING: {**_FOUND, Event.BEGIN: State.OBTAINING},
-    State.LOCAL: {Event.SIGN: State.LOCAL},
+    State.LOCAL: {Event.FIND_IMPORTED: State.HELD, Event.SIGN: State.LOCAL},
     State.SERVED: {**_FOUND, Event.BEGIN: State.RENEWING, Event.EXPIRE: State.EXPIRED},
     State.HELD: {**_FOUND, Event.BEGIN: State.RENEWING, Event.EXPIRE: State.EXPIRED},
     State.RENEWING: {

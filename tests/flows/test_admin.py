@@ -300,6 +300,24 @@ async def test_a_refused_reload_says_why_and_the_client_hands_it_on(admin: Admin
     assert await asyncio.to_thread(admin.client().reload) == {"applied": False, "faults": ["edge.node: 5 is not a node name"]}
 
 
+async def test_certificates_are_listed_and_renewed(admin: Admin) -> None:
+    status, content, _ = await admin.ask("/api/v1/certificates")
+    assert (status, content) == (200, {"certificates": await admin.backend.certificates()})
+    client = admin.client()
+    assert await asyncio.to_thread(client.certificates) == await admin.backend.certificates()
+    assert await asyncio.to_thread(client.renew, "example.org") == {"name": "example.org"}
+    status, content, _ = await admin.ask("/api/v1/certificates/renew", method="POST", json={"name": "other.org"})
+    assert (status, content) == (400, {"error": "no certificate is kept for this name", "name": "other.org"})
+    assert admin.backend.asked == [("renew", "example.org"), ("renew", "other.org")]
+
+
+@pytest.mark.parametrize("body", [{}, {"name": ""}, {"name": 5}, {"name": "example.org", "force": True}])
+async def test_what_to_renew_must_be_a_name(admin: Admin, body: dict[str, object]) -> None:
+    status, content, _ = await admin.ask("/api/v1/certificates/renew", method="POST", json=body)
+    assert (status, content) == (400, {"error": 'body must be {"name": a host name}'})
+    assert admin.backend.asked == []
+
+
 async def test_a_port_in_use_is_a_start_error(admin: Admin) -> None:
     with pytest.raises(StartError, match="address in use") as caught:
         await AdminServer(StandInBackend(), TOKEN, admin.address).start()

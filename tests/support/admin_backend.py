@@ -3,10 +3,25 @@
 from typing import Any
 
 from edgeproxy.admin.backend import PurgeOrder
-from edgeproxy.errors import RequestRefused
+from edgeproxy.errors import CertificateFault, RequestRefused
 from edgeproxy.wire.fields import Fields
 
 ROOT = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
+
+CERTIFICATE = {
+    "names": ["example.org"],
+    "state": "valid",
+    "not_after": 1_764_000_000.0,
+    "seconds_left": 5_184_000,
+    "issuer": "CN=Tests",
+    "directory": "https://ca.test/directory",
+    "fingerprint": "ab" * 32,
+    "last_success": 1_763_000_000.0,
+    "next_attempt": 4_102_444_800.0,
+    "failures": 0,
+    "suggested": None,
+    "advice": "",
+}
 
 
 class StandInBackend:
@@ -18,6 +33,7 @@ class StandInBackend:
         self.health: tuple[bool, dict[str, Any]] = (True, {"ledger": "ok", "store": "ok"})
         self.readiness: tuple[bool, dict[str, Any]] = (True, {"listening": "127.0.0.1:8080"})
         self.failure: Exception | None = None
+        self.last_failure: dict[str, Any] | None = None
 
     async def status(self) -> dict[str, Any]:
         if self.failure is not None:
@@ -51,7 +67,16 @@ class StandInBackend:
                 "disk_limit": 10 << 30,
             },
             "ledger": {**await self.ledger_head(), "pending": 1},
+            "certificates": await self.certificates(),
         }
+
+    async def certificates(self) -> list[dict[str, Any]]:
+        return [{**CERTIFICATE, "last_failure": self.last_failure}]
+
+    async def renew(self, name: str) -> None:
+        self.asked.append(("renew", name))
+        if name != "example.org":
+            raise CertificateFault("no certificate is kept for this name", name=name)
 
     async def explain(self, url: str, fields: Fields) -> dict[str, Any]:
         self.asked.append(("explain", url, fields))

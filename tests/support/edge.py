@@ -134,6 +134,8 @@ class EdgeProcess:
     config: Path
     environ: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
+    flags: tuple[str, ...] = ()
+    """Of `run`, instead of the file `config`, which then only says where the log goes."""
     log: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +150,7 @@ class EdgeProcess:
         with self.log.open("a") as log:
             offset = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edgeproxy", "run", "--config", str(self.config)],
+                [sys.executable, "-m", "edgeproxy", "run", *(self.flags or ("--config", str(self.config)))],
                 cwd=ROOT,
                 stderr=log,
                 stdout=subprocess.DEVNULL,

@@ -71,7 +71,7 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
     status, out, _ = command("--help")
     assert status == 0
     listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
-    assert listed == ["run", "demo", "check", "status", "explain", "purge", "reload", "version", "ledger"]
+    assert listed == ["run", "demo", "check", "status", "explain", "purge", "reload", "version", "certs", "ledger"]
     assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
         "head",
         "show",
@@ -318,6 +318,29 @@ def test_reload_says_whether_the_file_was_applied(command: Command, edge: StandI
     )
     status, out, _ = command("reload", "--json")
     assert (status, json.loads(out)["applied"]) == (2, False)
+
+
+def test_certificates_are_shown_with_what_went_wrong_last(command: Command, edge: StandInBackend) -> None:
+    edge.last_failure = {"time": 1.0, "directory": "https://ca.test/", "problem": "caa", "detail": "forbidden\x1b[31m"}
+    for line in (["certs", "list"], ["status"]):
+        status, out, _ = command(*line)
+        assert status == 0
+        assert "example.org  valid" in out
+        assert "60d" in out
+        assert "CN=Tests" in out
+        assert "caa: forbidden" in out
+        assert "\x1b" not in out
+    status, out, _ = command("certs", "list", "--json")
+    assert json.loads(out)[0]["names"] == ["example.org"]
+
+
+def test_a_renewal_is_asked_for_by_name(command: Command, edge: StandInBackend) -> None:
+    status, out, _ = command("certs", "renew", "example.org")
+    assert (status, edge.asked) == (0, [("renew", "example.org")])
+    assert out.startswith("example.org: will be renewed")
+    status, _, err = command("certs", "renew", "other.org")
+    assert status == 1
+    assert "no certificate is kept for this name" in err
 
 
 def test_ledger_answers_come_from_the_running_edge(command: Command, edge: StandInBackend) -> None:

@@ -1,12 +1,16 @@
 # ruff: noqa: E501  (the fault lines are compared whole, one a line)
 """The configuration: what is refused and how it reads, precedence, and that the documented file says the truth."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from edgeproxy.caching.model import Policy
 from edgeproxy.config import Config, Flags, data_of, from_flags, load, needs_restart, reread
+from edgeproxy.config.model import LETS_ENCRYPT, OnDemand, Table
 from edgeproxy.config.values import (
     Unfit,
     parse_address,
@@ -199,6 +203,23 @@ FAULTS = [
     ('[listen]\nadmin = "unix:/run/a"', 'listen.admin: "unix:/run/a" is a Unix socket; allowed: HOST:PORT, like "127.0.0.1:9180"'),
     ('[ledger]\nbatch_delay = "11s"', 'ledger.batch_delay: "11s" is too long; allowed: up to "10s"'),
     ('[limits]\nhead_timeout = "0s"', 'limits.head_timeout: "0s" is too short; allowed: "10ms" or more'),
+    ('[listen]\nhttps = ["unix:/run/a"]', 'listen.https[0]: "unix:/run/a" is a Unix socket; allowed: HOST:PORT, like "127.0.0.1:9180"'),
+    ('[listen]\nhttps = ["127.0.0.1:8080"]', 'listen.https[0]: "127.0.0.1:8080" takes the same address as listen.http[0] (127.0.0.1:8080); allowed: an address of its own for each'),
+    ('[acme]\nemail = "somebody"', 'acme.email: "somebody" is not an address; allowed: an e-mail address'),
+    ('[acme]\nemial = "a@example.org"', "acme.emial: unknown key; did you mean email?"),
+    ('[acme]\ndirectory = "acme.example.org"', 'acme.directory: "acme.example.org" is not a URL; allowed: a URL, like "http://127.0.0.1:4318"'),
+    ('[acme]\ndirectory_ca_file = "/not/there.pem"', 'acme.directory_ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
+    ('[acme]\nchallenges = []', "acme.challenges: [] is empty; allowed: at least one of challenges"),
+    ('[acme]\nchallenges = ["http-02"]', 'acme.challenges[0]: "http-02" is not a challenge; allowed: "http-01", "tls-alpn-01", "dns-01"'),
+    ('[acme]\nchallenges = ["dns-01"]', 'acme.challenges: "dns-01" has nobody to write the records; allowed: together with acme.dns_hook'),
+    ('[acme]\ndns_hook = "hook"', 'acme.dns_hook: "hook" is not a list; allowed: a list of words of a command'),
+    ('[[acme.fallback]]\nprofile = "short"', "acme.fallback[0].directory: missing; allowed: the URL of an authority's directory"),
+    ('[acme.external_account]\nkey_id = "k"', "acme.external_account.mac_key: missing; allowed: the key that the authority gave, in base64url"),
+    ('[acme]\nemail = "a@example.org"\n[acme.external_account]\nkey_id = "k"\nmac_key = "§"', 'acme.external_account.mac_key: "§" is not a MAC key; allowed: the key that the authority gave, in base64url'),
+    ('[acme.on_demand]\nask = "http://127.0.0.1:1/ask"', "acme.on_demand: there is no authority to ask; allowed: together with acme.email or acme.directory"),
+    ('[acme]\nemail = "a@example.org"\n[acme.on_demand]\nhold = "10s"', "acme.on_demand.ask: missing; allowed: the URL of your own service"),
+    ('[acme]\nemail = "a@example.org"\n[acme.on_demand]\nask = "http://127.0.0.1:1/ask"\nhold = "30s"', 'acme.on_demand.hold: "30s" is too long; allowed: up to "29s"'),
+    ('[listen]\nhttps = []\n[acme]\nemail = "a@example.org"', "listen.https: [] has no place for the certificates of [acme]; allowed: addresses, or no such key, which is :443"),
 ]  # fmt: skip
 
 
@@ -216,6 +237,11 @@ SITE_FAULTS = [
     ('[site.origin]\nca_file = "/not/there.pem"', 'site[0].origin.ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
     ('[site.origin]\nhost = "a b"', 'site[0].origin.host: "a b" is not a host; allowed: "auto", "client", "origin", or a host name'),
     ("[site.recovery]\noverride = 1", "site[0].recovery.override: 1 is not a switch; allowed: true or false, without quotes"),
+    ('[site.tls]\nminimum = "1.1"', 'site[0].tls.minimum: "1.1" is not a version; allowed: "1.2" or "1.3"'),
+    ('[site.tls]\nclient_auth = "yes"', 'site[0].tls.client_auth: "yes" is not a choice; allowed: "off", "optional", "required"\nsite[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file'),
+    ('[site.tls]\nclient_auth = "required"', "site[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file"),
+    ('[site.tls]\nclient_ca_file = "/not/there.pem"', 'site[0].tls.client_ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
+    ('[site.tls]\nhsts = 5', 'site[0].tls.hsts: 5 is not a duration; allowed: a number with ms, s, m, h, d or w, like "100ms", "90s" or "7d"'),
     ("[[site]]", "site[1].hosts: missing; allowed: a list of host names\nsite[1].origins: missing; allowed: a list of origins"),
     ('[[site]]\nhosts = ["Example.org"]\norigins = ["http://a"]', 'site[1].hosts[0]: "Example.org" is already at site[0].hosts[0]; allowed: each host once'),
 ]  # fmt: skip
@@ -229,13 +255,12 @@ def test_a_fault_in_a_site_has_the_index_of_the_site(write, text: str, lines: st
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ('[listen]\nhttps = [":443"]', "listen.https"),
-        ('[acme]\nemail = "a@example.org"', "acme"),
         ("[ledger]\nquorum = 2", "ledger.quorum"),
+        ("[site.service_worker]\non = true", "site[0].service_worker"),
     ],
 )
 def test_what_is_announced_but_not_in_this_version_is_refused_as_such(write, text: str, path: str) -> None:
-    (fault,) = faults_of(write(f"{text}\n{SITE}"))
+    (fault,) = faults_of(write(f"{SITE}{text}\n"))
     assert fault.startswith(f"{path}: ")
     assert "not in this version" in fault
 
@@ -308,6 +333,35 @@ def test_every_loopback_address_will_do_for_the_admin_side(write, address: str) 
     assert str(load(write(f'[listen]\nadmin = "{address}"\n{SITE}')).listen.admin) == address
 
 
+@pytest.mark.parametrize(
+    ("hosts", "acme", "is_fault"),
+    [
+        ('["*"]', "", True),
+        ('["*", "a.example.org"]', "", False),
+        ('["*"]', '[acme]\nemail = "a@b.c"\n[acme.on_demand]\nask = "http://127.0.0.1:1/"', False),
+        ('["127.0.0.1"]', "", False),
+    ],
+)
+def test_https_needs_a_name_for_a_certificate(write, hosts: str, acme: str, is_fault: bool) -> None:
+    path = write(f'[listen]\nhttps = [":8443"]\n{acme}\n[[site]]\nhosts = {hosts}\norigins = ["http://127.0.0.1:1"]\n')
+    if is_fault:
+        assert faults_of(path) == [
+            "listen.https: no site has a name; allowed: sites with host names (--host), or [acme.on_demand]"
+        ]
+    else:
+        assert load(path).listen.https
+
+
+def test_who_names_an_authority_gets_the_public_ports_and_lets_encrypt(write) -> None:
+    config = load(write(f'[acme]\nemail = "a@example.org"\n{SITE}'))
+    assert (*map(str, config.listen.http), *map(str, config.listen.https)) == (":80", ":443")
+    assert [authority.directory for authority in config.acme.authorities] == [LETS_ENCRYPT]
+    given = load(write(f'[listen]\nhttp = [":1"]\nhttps = [":2"]\n[acme]\ndirectory = "https://ca.test/d"\n{SITE}'))
+    assert (*map(str, given.listen.http), *map(str, given.listen.https)) == (":1", ":2")
+    assert [authority.directory for authority in given.acme.authorities] == ["https://ca.test/d"]
+    assert load(write(SITE)).acme.authorities == ()
+
+
 def test_a_data_folder_needs_a_parent_and_must_not_be_a_file(write, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     (missing,) = faults_of(write(f'[edge]\ndata = "{tmp_path}/no/data"\n{SITE}'))
@@ -349,13 +403,42 @@ def test_the_example_file_says_every_key_with_its_true_default(monkeypatch: pyte
     shown = load(ROOT / "config/edgeproxy.example.toml")
     bare = from_flags(Flags(origins=("http://127.0.0.1:9000",)))
     assert dict(shown) == dict(bare)
-    for table in (Config, *(field.annotation for field in Config.model_fields.values())):
-        for key in getattr(table, "model_fields", {}):
-            assert f"\n{key} = " in text or f"\n# {key} = " in text or f"\n[{key}]" in text or key == "sites", key
-    site = bare.sites[0]
-    for part in (site, site.cache, site.recovery, site.origin):
-        for key in type(part).model_fields:
-            assert f"\n{key} = " in text or f"\n# {key} = " in text or f"\n[site.{key}]" in text, key
+    for where, table in tables_of(Config):
+        section = text if where in ("", "site") else text[text.index(f"[{where}]") :].partition("\n\n")[0]
+        for key, field in table.model_fields.items():
+            below = ".".join((where, field.alias or key)).lstrip(".")
+            assert any(f"\n{form}" in section for form in (f"{key} = ", f"# {key} = ")) or f"[{below}]" in text, (where, key)
+
+
+def tables_of(table: type[Table], where: str = "") -> Iterator[tuple[str, type[Table]]]:
+    """Each table of the file under its name."""
+    yield where, table
+    for key, field in table.model_fields.items():
+        path = ".".join((where, field.alias or key)).lstrip(".")
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, Table) and path != "acme.fallback.external_account":
+                yield from tables_of(kind, path)
+
+
+def test_the_defaults_of_what_the_example_shows_of_certificates_on_demand_are_the_true_ones(write) -> None:
+    text = (ROOT / "config/edgeproxy.example.toml").read_text(encoding="utf-8")
+    shown = text[text.index("# [acme.on_demand]") :].partition("\n\n")[0].replace("\n# ", "\n").removeprefix("# ")
+    given = load(write(f'[acme]\nemail = "a@example.org"\n{shown}\n{SITE}')).acme.on_demand
+    assert given is not None
+    assert given == OnDemand(ask=given.ask)
+
+
+def test_what_the_example_shows_of_authorities_can_be_used(write, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    text = (ROOT / "config/edgeproxy.example.toml").read_text(encoding="utf-8")
+    shown = re.sub(r"(?m)^# (\[|[a-z_]+ = )", r"\1", text[text.index("[acme]") : text.index("[ledger]")])
+    shown = re.sub(r'"/[^"]+\.pem"', f'"{tmp_path}/ca.pem"', shown)
+    acme = load(write(f"{shown}\n{SITE}")).acme
+    assert [authority.directory for authority in acme.authorities] == [
+        "https://acme.example.org/directory",
+        "https://acme.example.net/directory",
+    ]
+    assert all(authority.external_account and authority.profile for authority in acme.authorities)
 
 
 def test_the_production_example_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -401,6 +484,19 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(write, tmp_path: Pat
     assert config.sites[0].cache.default_ttl == 5.0
 
 
+def test_the_flags_for_https_win_too(write, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    path = write(f'[listen]\nhttps = [":1"]\n[acme]\nemail = "old@example.org"\n{SITE}')
+    flags = Flags(
+        email="new@example.org", listen_tls=(":2",), acme_directory="https://ca.test/d", acme_ca=str(tmp_path / "ca.pem")
+    )
+    config = load(path, flags)
+    assert [str(address) for address in config.listen.https] == [":2"]
+    (authority,) = config.acme.authorities
+    assert (config.acme.email, authority.directory) == ("new@example.org", "https://ca.test/d")
+    assert authority.directory_ca_file == tmp_path / "ca.pem"
+
+
 @pytest.mark.parametrize(
     ("flags", "start"),
     [
@@ -412,6 +508,15 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(write, tmp_path: Pat
         (Flags(origins=("http://a",), workers="2"), "--workers: 2 is more than this version can run"),
         (Flags(origins=("http://a",), workers="many"), '--workers: "many" is not a number of workers'),
         (Flags(hosts=("a.org",)), "--host: there is no origin for it"),
+        (Flags(origins=("http://a",), hosts=("a.org",), email="x"), '--email: "x" is not an address'),
+        (Flags(origins=("http://a",), email="a@b.c"), "listen.https: no site has a name"),
+        (Flags(origins=("http://a",), hosts=("a.org",), listen_tls=("unix:/x",)), '--listen-tls: "unix:/x" is a Unix socket'),
+        (Flags(origins=("http://a",), listen_tls=(":1",)), "--listen-tls: no site has a name"),
+        (Flags(origins=("http://a",), hosts=("a.org",), acme_directory="x"), '--acme-directory: "x" is not a URL'),
+        (
+            Flags(origins=("http://a",), hosts=("a.org",), email="a@b.c", acme_ca="/not/there"),
+            '--acme-ca: "/not/there" is not a file',
+        ),
     ],
 )
 def test_a_fault_in_a_flag_is_named_after_the_flag(write, flags: Flags, start: str) -> None:
@@ -477,6 +582,25 @@ def test_what_only_a_restart_can_change_is_said(write, tmp_path: Path) -> None:
         "ledger.batch_size: changes from 256 to 5 only with a restart",
     ]
     assert needs_restart(old, load(write(SITE.replace("9000", "9001")))) == []
+
+
+def test_who_issues_changes_only_with_a_restart_once_https_is_served(write) -> None:
+    plain = load(write(SITE))
+    one = load(write(f'[acme]\ndirectory = "https://one.test/d"\nforward_challenges = "http://10.0.0.1"\n{SITE}'))
+    two = load(write(f'[acme]\ndirectory = "https://two.test/d"\nforward_challenges = "http://10.0.0.2"\n{SITE}'))
+    assert needs_restart(one, two) == [
+        "acme.directory: changes from https://one.test/d to https://two.test/d only with a restart"
+    ]
+    assert needs_restart(plain, one) == []
+
+
+def test_a_secret_is_not_shown_when_it_changes(write) -> None:
+    def config(key: str) -> Config:
+        return load(write(f'[acme]\nemail = "a@b.c"\n[acme.external_account]\nkey_id = "k"\nmac_key = "{key}"\n{SITE}'))
+
+    (line,) = needs_restart(config("c2VjcmV0MQ"), config("c2VjcmV0Mg"))
+    assert line.startswith("acme.external_account: changes ")
+    assert "c2Vj" not in line
 
 
 def test_the_data_folder_is_found_in_a_file_with_faults_elsewhere(write, tmp_path: Path) -> None:

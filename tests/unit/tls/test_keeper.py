@@ -10,6 +10,7 @@ import pytest
 from edgeproxy.errors import CertificateFault, IssuanceFailed, Retry
 from edgeproxy.tls.certificate import SELF_SIGNED
 from edgeproxy.tls.entries import Advice
+from edgeproxy.tls.health import judge
 from edgeproxy.tls.states import State
 from tests.support.keepers import Lab
 from tests.support.local_authority import DAY, LocalAuthority, Window
@@ -456,6 +457,29 @@ async def test_a_self_signed_certificate_survives_a_restart_and_is_renewed_by_it
     assert again.keeper.serving()["localhost"] == shown
     await again.pass_time(70 * DAY)
     assert again.keeper.serving()["localhost"] != shown
+
+
+async def test_for_a_private_name_what_the_operator_brought_is_better_than_what_is_signed_here(make, authority):
+    lab = make(authority)
+    await lab.start("localhost", "app.internal")
+    imported = [authority.certificate(name, directory="") for name in ("localhost", "app.internal")]
+    for one in imported:
+        await lab.vault.store(one)
+    await lab.pass_time(6 * 3600 + 1)
+    assert [lab.keeper.serving()[name] for name in ("localhost", "app.internal")] == imported
+    assert lab.entry("localhost").state is State.HELD
+    assert lab.kinds() == ["imported", "imported"]
+    with pytest.raises(CertificateFault, match="import the next"):
+        await lab.keeper.renew_now("localhost")
+    await lab.stop()
+    again = make(authority)
+    await again.start("localhost", "app.internal")
+    assert [again.keeper.serving()[name] for name in ("localhost", "app.internal")] == imported
+    assert judge(again.keeper.served(), again.clock.seconds()).colour == "green"
+    await again.pass_time(91 * DAY)
+    assert again.keeper.serving()["localhost"] == imported[0], "as loudly as any other that has expired"
+    assert judge(again.keeper.served(), again.clock.seconds()).colour == "red"
+    assert authority.orders == []
 
 
 # -- the self check ------------------------------------------------------------------------------------------------------------
