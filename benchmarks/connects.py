@@ -53,6 +53,7 @@ class Connected:
 def connect(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> Connected:
     """Connect, ask, and read until the server closes. Raises OSError (of which ssl.SSLError is one)."""
     raw = socket.create_connection(("127.0.0.1", port), PATIENCE)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the request waits for the acknowledgement of Finished
     with context.wrap_socket(raw, server_hostname=HOST, session=session) as connection:
         connection.sendall(REQUEST)
         pieces = []

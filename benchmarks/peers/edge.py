@@ -1,6 +1,7 @@
 """edgeproxy itself: one process, access log to a file, metrics on, everything written to its ledger.
 
-Its certificate is imported into the vault, as by someone who moves to it; no authority is configured, so none is asked.
+Its certificate is imported into the vault, as by someone who moves to it. An authority of one's own is named, since for a private
+name and without one the edge signs itself, whatever the vault has; it does not exist, and is not asked while the import is good.
 """
 
 import subprocess
@@ -27,6 +28,9 @@ admin = "127.0.0.1:{admin}"
 metrics = true
 access_log = "{folder}/access.log"
 
+[acme]
+directory = "http://127.0.0.1:{nobody}/directory"
+
 [[site]]
 hosts = ["{host}"]
 origins = ["http://127.0.0.1:{origin}"]
@@ -47,7 +51,7 @@ class Edge:
 
     def command(self, place: Place) -> list[str]:
         config, identity = place.folder / "edgeproxy.toml", place.identity
-        ports = {"port": place.port, "tls_port": place.tls_port, "admin": free_port(), "origin": place.origin}
+        ports = {"port": place.port, "tls_port": place.tls_port, "admin": free_port(), "nobody": free_port(), "origin": place.origin}
         config.write_text(CONFIG.format(folder=place.folder, host=HOST, **ports), encoding="utf-8")
         program = [sys.executable, "-m", "edgeproxy"]
         given = [HOST, str(identity.chain), str(identity.key)]
