@@ -118,7 +118,8 @@ def check(
         sites = [{"name": site.name, "hosts": list(site.hosts), "origins": list(site.origins)} for site in loaded.sites]
         print_json({"ok": True, "faults": [], "sites": sites})
         return
-    print_line(f"{config}: good, {count_text(len(loaded.sites), 'site')}, listening on {', '.join(map(str, loaded.listen.http))}")
+    addresses = ", ".join((*map(str, loaded.listen.http), *(f"{address} with TLS" for address in loaded.listen.https)))
+    print_line(f"{config}: good, {count_text(len(loaded.sites), 'site')}, listening on {addresses}")
     print_table(
         ("hosts", "origins"),
         [(", ".join(site.hosts), ", ".join(site.origins)) for site in loaded.sites],
