@@ -244,3 +244,9 @@ class StreamMalformed(EdgeError):
     fault = Fault.CLIENT
     status = 400
     proxy_error = "http_request_error"
+
+
+class ProofRefused(EdgeError):
+    """A note, checkpoint, tile or proof does not hold, or is not written as its specification says; the text names the fault."""
+
+    fault = Fault.STORE
