@@ -55,6 +55,16 @@ def parse_checkpoint(message: bytes) -> Checkpoint:
     return Checkpoint(origin, size, root)
 
 
+def read_checkpoint(note: bytes | None) -> Checkpoint | None:
+    """What a note claims, whoever signed it; None when it cannot be read, or there is none."""
+    if note is None:
+        return None
+    try:
+        return parse_checkpoint(parse_note(note).message)
+    except ProofRefused:
+        return None
+
+
 def sign_checkpoint(checkpoint: Checkpoint, signer: Signer) -> bytes:
     """The note that states `checkpoint`. Raises ValueError for one that no reader would take."""
     if not 0 <= checkpoint.size <= MAX_NUMBER:

@@ -25,7 +25,8 @@ from edgeproxy.ledger.block import Block, Genesis, Stored, decode
 from edgeproxy.ledger.digests import ZERO, sha256
 from edgeproxy.ledger.drafts import NameColumns, Names, PurgeNames, decode_names
 from edgeproxy.ledger.fold import Fold
-from edgeproxy.ledger.merkle import MerkleFrontier, leaf_hash
+from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash
+from edgeproxy.ledger.tiles import TileTree
 from edgeproxy.ledger.verify import check_head, check_names
 
 MAX_FAULTS = 10_000
@@ -115,7 +116,8 @@ def decode_tree_head(data: bytes) -> TreeHead:
 class Account:
     """What a ledger came to. `faults` are in order of height, at most `MAX_FAULTS`; `fault_count` counts all.
 
-    `head` is where to go on. `unknown` heights have no leaf hash that could be told; `good` counts the usable blocks.
+    `head` is where to go on; `good` counts the usable blocks. `tiles` is the tree below `head`, None when that is another.
+    `watched` is the root over the first blocks, as many as `Replay.watch` says; None when it is unknown.
     """
 
     fold: Fold
@@ -124,6 +126,8 @@ class Account:
     fault_count: int
     good: int
     missing: tuple[int, ...]
+    tiles: TileTree | None
+    watched: Digest | None
 
 
 @dataclass(slots=True)
@@ -143,16 +147,22 @@ class _Judged:
 
 @dataclass(slots=True)
 class Replay:
-    """Takes rows in ascending order of height, then `finish`. `genesis` is a second copy of block 0; both may be None."""
+    """Takes rows in ascending order of height, then `finish`. `genesis` is a second copy of block 0; both may be None.
+
+    `watch` is a size whose root is wanted: that of a checkpoint that was signed once.
+    """
 
     stored_head: TreeHead | None
     genesis: bytes | None
+    watch: int | None = None
     _fold: Fold = field(init=False)
     _faults: list[Fault] = field(init=False, default_factory=list)
     _fault_count: int = field(init=False, default=0)
     _good: int = field(init=False, default=0)
     _missing: list[int] = field(init=False, default_factory=list)
     _frontier: MerkleFrontier | None = field(init=False, default_factory=MerkleFrontier)
+    _tiles: TileTree = field(init=False, default_factory=TileTree)
+    _watched: Digest | None = field(init=False, default=None)
     _waiting: _Judged | None = field(init=False, default=None)
     _next: int = field(init=False, default=0)
     _last: Digest | None = field(init=False, default=ZERO)
@@ -160,6 +170,8 @@ class Replay:
 
     def __post_init__(self) -> None:
         self._fold = Fold(_salt_of(self.genesis))
+        if self.watch == 0:
+            self._watched = EMPTY_ROOT
 
     def feed(self, rows: Iterable[RawRow]) -> None:
         """Take the next rows."""
@@ -180,7 +192,17 @@ class Replay:
             self._settle(self._waiting, None)
             self._waiting = None
         head = self._conclude()
-        return Account(self._fold, head, tuple(self._faults), self._fault_count, self._good, tuple(self._missing))
+        missing = tuple(self._missing)
+        tiles = self._tiles_under(head)
+        return Account(self._fold, head, tuple(self._faults), self._fault_count, self._good, missing, tiles, self._watched)
+
+    def _tiles_under(self, head: TreeHead) -> TileTree | None:
+        """The tree for `head`, with what was lost as unknown; None when the rows add up to another."""
+        if self._frontier is not None and self._frontier.size == head.size and self._frontier.root() != head.root:
+            return None
+        while self._tiles.size < head.size:
+            self._tiles.append(None)
+        return self._tiles if self._tiles.size == head.size else None
 
     def _fault(self, kind: FaultKind, height: int | None, text: str) -> None:
         self._fault_count += 1
@@ -198,10 +220,13 @@ class Replay:
     def _advance(self, leaf: Digest | None) -> None:
         """One height further in the chain. Without its leaf hash the root cannot be computed any more."""
         self._last = leaf
+        self._tiles.append(leaf)
         if leaf is None:
             self._frontier = None
         elif self._frontier is not None:
             self._frontier.append(leaf)
+            if self._frontier.size == self.watch:
+                self._watched = self._frontier.root()
         self._next += 1
 
     def _settle(self, judged: _Judged, then: _Judged | None) -> None:

@@ -179,13 +179,11 @@ class TileTree:
         return _known(self._levels[level][index * WIDTH : index * WIDTH + width])
 
     def verify_leaf_tile(self, index: int, leaves: Sequence[bytes]) -> None:
-        """Raises `Corrupt` unless these are the leaves of a full tile, or the beginning of the last one."""
-        if index * WIDTH + WIDTH <= self.size:
-            (expected,) = _known(self._levels[1][index : index + 1])
-            matches = len(leaves) == WIDTH and root_of(Digest(leaf) for leaf in leaves) == expected
-        else:
-            matches = tuple(leaves) == self.last_leaves()[: len(leaves)]
-        if not matches:
+        """Raises `Corrupt` unless these are the leaves of a full tile, and ValueError when that is not full yet."""
+        if self.width(0, index) < WIDTH:
+            raise ValueError("tile is not full")
+        (expected,) = _known(self._levels[1][index : index + 1])
+        if len(leaves) != WIDTH or root_of(Digest(leaf) for leaf in leaves) != expected:
             raise Corrupt("leaf hashes of a tile are not those of the tree", tile=index)
 
     def node(self, height: int, index: int, leaf_tile: LeafTile) -> Digest:

@@ -13,9 +13,12 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StoreFull
+from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
+from edgeproxy.ledger.tiles import TileTree
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_rows, read_state, structure_faults
 from edgeproxy.storage.salvage import Salvaged
@@ -24,16 +27,30 @@ from edgeproxy.storage.witness import read_witness
 log = logging.getLogger("edgeproxy.recovery")
 
 _LOGGED = 20
+_OF_BLOCKS = frozenset((FaultKind.DATABASE, FaultKind.MISSING, FaultKind.BLOCK, FaultKind.LEAF))
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """Where the ledger stands. `moved` is where a damaged database was put, None when it could stay."""
+    """Where the ledger stands. `moved` is where a damaged database was put, None when it could stay.
+
+    `tiles`, `watched` as in `Account`; `checkpoint` is the note that was signed last, unverified. `is_behind`: blocks that were
+    acknowledged are lost, so new ones contradict what was published.
+    """
 
     fold: Fold
     head: TreeHead
     faults: tuple[Fault, ...]
     moved: Path | None
+    tiles: TileTree | None
+    watched: Digest | None
+    checkpoint: bytes | None
+    is_behind: bool
+
+    @property
+    def faults_of_blocks(self) -> bool:
+        """Whether damage explains that rows do not add up to the head. It makes no block that matches a hash of its own."""
+        return any(fault.kind in _OF_BLOCKS for fault in self.faults)
 
 
 def replay(connection: sqlite3.Connection) -> Account:
@@ -49,7 +66,8 @@ def replay(connection: sqlite3.Connection) -> Account:
     finally:
         connection.execute("COMMIT")
     stop = max(-1 if last is None else last, -1) + 1
-    judge = Replay(state.head, state.genesis)
+    signed = read_checkpoint(state.checkpoint)
+    judge = Replay(state.head, state.genesis, None if signed is None else signed.size)
     judge.feed(read_rows(connection, 0, stop))
     return judge.finish()
 
@@ -67,7 +85,7 @@ async def recover(db: LedgerDb) -> Recovered:
     if account is not None and _is_usable(account) and not damage and not account.missing:
         before = _lost_tail(db, account)
         await _mend_head(db, account)
-        return _told(account, before, None)
+        return await _told(db, account, before, None)
     log.error("ledger database is damaged: %s; salvaging what is whole", "; ".join(damage) or "rows are missing")
     return await _rebuilt(db, damage)
 
@@ -89,7 +107,7 @@ async def _rebuilt(db: LedgerDb, damage: list[str]) -> Recovered:
     lost = _lost_tail(db, account)
     await _mend_head(db, account)
     text = f"{'; '.join(damage) or 'rows are missing'}; the damaged database was moved to {moved.name if moved else 'nowhere'}"
-    return _told(account, (Fault(FaultKind.DATABASE, None, None, text), *lost), moved)
+    return await _told(db, account, (Fault(FaultKind.DATABASE, None, None, text), *lost), moved)
 
 
 def _lost_tail(db: LedgerDb, account: Account) -> tuple[Fault, ...]:
@@ -115,10 +133,12 @@ def _is_usable(account: Account) -> bool:
     return account.head.size == 0 or any(account.fold.genesis_salt)
 
 
-def _told(account: Account, before: tuple[Fault, ...], moved: Path | None) -> Recovered:
+async def _told(db: LedgerDb, account: Account, before: tuple[Fault, ...], moved: Path | None) -> Recovered:
     faults = before + account.faults
     for fault in faults[:_LOGGED]:
         log.error("ledger fault: %s", fault)
     if account.fault_count + len(before) > _LOGGED:
         log.error("ledger faults in all: %d", account.fault_count + len(before))
-    return Recovered(account.fold, account.head, faults, moved)
+    checkpoint = (await db.read_state()).checkpoint
+    is_behind = bool(_lost_tail(db, account)) or not account.head.size
+    return Recovered(account.fold, account.head, faults, moved, account.tiles, account.watched, checkpoint, is_behind)

@@ -2,9 +2,9 @@
 
 Owns: heights, the chain, and when a batch is committed. Must not decide what is stored.
 
-A batch: make the bodies durable, seal the blocks on a copy of the chain's end, commit them in one transaction, and only then
-move the end, tell the fold, `on_commit` and the waiters. Whatever fails before the commit leaves the end where it was: no height
-is used up.
+A batch: make the bodies durable, seal the blocks on a copy of the chain's end, sign the checkpoint over them, commit blocks, tree
+head and checkpoint in one transaction, and only then move the end, publish, tell the fold, `on_commit` and the waiters. Whatever
+fails before the commit leaves the end where it was: no height is used up, and nobody has seen what was signed.
 """
 
 import asyncio
@@ -20,17 +20,24 @@ from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import EdgeError, StoreError, StoreFull
 from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
+from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
 from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, StoreDraft, decode_names, encode_names, names_of
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
+from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
+from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
+from edgeproxy.sequencer.signing import Verdict, open_key
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tasks import spawn
 
 log = logging.getLogger("edgeproxy.sequencer")
+
+ORIGIN_PATH = "/.edge/ledger"
+"""Behind the host in the name of the log: where its tiles are served."""
 
 MAX_WAITING = 8192
 """Drafts that wait for their block, at most; their bodies are bounded by the body store."""
@@ -71,18 +78,20 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class _Sealed:
-    """A batch that is ready to be committed."""
+    """A batch that is ready to be committed; `checkpoint` is the signed note over `head`."""
 
     rows: list[RawRow]
     blocks: list[tuple[_Waiting, Block]]
     head: TreeHead
+    checkpoint: bytes
 
 
 class Sequencer:
     """`max_delay` in seconds; a batch is committed when its first draft has waited that long or it has `max_batch` drafts.
 
     `on_commit` is called with each committed batch, after the fold has taken it and before the futures are resolved. `batch_span`
-    makes a context around each batch, for tracing. `random_bytes` makes the salt of a new ledger.
+    makes a context around each batch, for tracing. `random_bytes` makes the salt of a new ledger and the seed of its key;
+    `origin` is the name of the log when its key is made, and is not looked at after.
     """
 
     def __init__(
@@ -91,6 +100,7 @@ class Sequencer:
         self.on_commit: Callable[[Sequence[Committed]], None] = lambda committed: None
         self.batch_span: Callable[[Sequence[Draft]], AbstractContextManager[object]] = lambda drafts: nullcontext()
         self.random_bytes: Callable[[int], bytes] = secrets.token_bytes
+        self.origin = f"{node}{ORIGIN_PATH}"
         self.recovered: Recovered | None = None
         self.fault: EdgeError | None = None
         """Why the last batch could not be committed; None once one is again."""
@@ -110,6 +120,8 @@ class Sequencer:
         self._task: asyncio.Task[None] | None = None
         self._fold: Fold | None = None
         self._head: TreeHead | None = None
+        self._signer: Signer | None = None
+        self._publication: Publication | None = None
 
     def __repr__(self) -> str:
         size = self._head.size if self._head else None
@@ -124,8 +136,14 @@ class Sequencer:
         """
         recovered = self.recovered = await recover(self._db)
         self._fold, self._head = recovered.fold, recovered.head
+        # Before anything is signed: does what was signed last still hold?
+        folder, name = self._db.path.parent, self.origin
+        self._signer, verdict = await asyncio.to_thread(open_key, folder, name, recovered, self.random_bytes)
+        self._publication = Publication(self._db, recovered.tiles, recovered.checkpoint)
         if recovered.head.size == 0:
             await self._begin()
+        elif verdict is not Verdict.GOES_ON:
+            await self._sign_head()
         self._task = spawn(self._run(), name="sequencer")
         return self.fold
 
@@ -136,10 +154,28 @@ class Sequencer:
         frontier.append(block.leaf)
         head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
         # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
-        await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head)
+        checkpoint = self._checkpoint_of(head)
+        await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head, checkpoint)
         self._head = head
+        self._published().advance((block.leaf,), checkpoint)
         self._fold = Fold(salt)
         self._fold.apply(block, None)
+
+    async def _sign_head(self) -> None:
+        """The head has no checkpoint of this key: an older version wrote it, or the key is new."""
+        signed = self._checkpoint_of(self._committed())
+        checkpoint: bytes | None = signed
+        try:
+            await self._db.put_checkpoint(signed)
+        except StoreFull:
+            log.error("the ledger cannot be signed while the disk is full; the next block brings its checkpoint")
+            checkpoint = None
+        self._published().advance((), checkpoint)
+
+    def _checkpoint_of(self, head: TreeHead) -> bytes:
+        if self._signer is None:
+            raise StoreError("sequencer was not started")
+        return sign_checkpoint(Checkpoint(self._signer.name, head.size, head.root), self._signer)
 
     async def stop(self) -> None:
         """Commit what is waiting, then end. No draft is taken after. The database stays open; its owner closes it."""
@@ -177,6 +213,23 @@ class Sequencer:
         """The last committed state."""
         head = self._committed()
         return Head(head.size, head.root, head.time)
+
+    @property
+    def publication(self) -> Publication:
+        """What strangers may read of the ledger."""
+        return self._published()
+
+    @property
+    def log(self) -> Verifier:
+        """The public key of the log; its name is the origin line."""
+        if self._signer is None:
+            raise StoreError("sequencer was not started")
+        return self._signer.verifier
+
+    def _published(self) -> Publication:
+        if self._publication is None:
+            raise StoreError("sequencer was not started")
+        return self._publication
 
     def append(self, draft: Draft) -> asyncio.Future[Block]:
         """Queue `draft`; the future gives its block once it is committed, or what prevented it. Never waits.
@@ -309,12 +362,14 @@ class Sequencer:
             blocks.append((waiting, block))
             frontier.append(block.leaf)
             last, time = block.leaf, time_here
-        return _Sealed(rows, blocks, TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks))
+        sealed_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
+        # Signed, but kept to ourselves until it is committed: whatever goes wrong before leaves a statement that nobody has seen.
+        return _Sealed(rows, blocks, sealed_head, self._checkpoint_of(sealed_head))
 
     async def _write(self, sealed: _Sealed) -> None:
         """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
         try:
-            await self._db.append(sealed.rows, sealed.head)
+            await self._db.append(sealed.rows, sealed.head, sealed.checkpoint)
         except StoreError:
             self._unsure = True
             try:
@@ -329,7 +384,8 @@ class Sequencer:
         """After a failure that left in doubt what is committed: go on from what the database says. Raises StoreError."""
         if not self._unsure:
             return
-        kept, size = (await self._db.read_state()).head, self._committed().size
+        state, size = await self._db.read_state(), self._committed().size
+        kept = state.head
         if kept is not None and kept.size > size:
             # The waiters were told that their blocks failed; the chain says otherwise, and the chain counts.
             rows = await self._db.read(lambda connection: list(read_rows(connection, size, kept.size)))
@@ -337,11 +393,16 @@ class Sequencer:
                 names = decode_names(row.names) if row.names is not None else None
                 self.fold.apply(verify_block(row.raw, Digest(row.leaf)), names)
             self._head = kept
+            self._published().advance([Digest(row.leaf) for row in rows], state.checkpoint)
         self._unsure = False
 
     def _publish(self, sealed: _Sealed) -> None:
-        """The batch is on the disk. Nothing here may fail half way."""
+        """The batch is on the disk. Nothing here may fail half way.
+
+        Crash here: nobody was told of a committed batch, and the next start publishes it.
+        """
         self._head, self.fault = sealed.head, None
+        self._published().advance([block.leaf for _, block in sealed.blocks], sealed.checkpoint)
         for waiting, block in sealed.blocks:
             self.fold.apply(block, names_of(waiting.draft))
         try:

@@ -28,7 +28,7 @@ from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import check_names, verify_block
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.durable import sync_folder
-from edgeproxy.storage.ledger_rows import FORMAT, GENESIS, State
+from edgeproxy.storage.ledger_rows import CHECKPOINT, FORMAT, GENESIS, State
 from edgeproxy.storage.salvage import Salvaged, log_is_damaged, salvage
 from edgeproxy.storage.witness import Witness
 
@@ -189,15 +189,16 @@ class LedgerDb:
 
     # -- writing --------------------------------------------------------------------------------------------------------------
 
-    async def append(self, rows: Sequence[RawRow], head: TreeHead) -> None:
-        """Commit `rows`, which must follow the last block, and the tree head over them, in one transaction.
+    async def append(self, rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
+        """Commit `rows`, which must follow the last block, the tree head over them and its signed checkpoint, in one transaction.
 
+        The tiles need no rows of their own: those of level 0 are the leaf hashes of `rows`, the others follow from them.
         On return they survive a power cut. Raises StoreFull, StoreError or Corrupt; then none of them is committed, unless the
         disk failed at the very end: `read_state` says which (see `Sequencer`). Runs to its end when the caller is cancelled.
         """
-        await self._in_writer(lambda: self._append(rows, head))
+        await self._in_writer(lambda: self._append(rows, head, checkpoint))
 
-    def _append(self, rows: Sequence[RawRow], head: TreeHead) -> None:
+    def _append(self, rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None) -> None:
         connection = self._writer
         if connection is None:
             raise StoreError("ledger database is not open")
@@ -209,6 +210,9 @@ class LedgerDb:
             if rows[0].height == 0:
                 ledger_rows.put_state(connection, GENESIS, rows[0].raw)
             ledger_rows.put_tree_head(connection, head)
+            if checkpoint is not None:
+                # Signed already, but nobody has seen it: crash here, and another batch may be signed at this size.
+                ledger_rows.put_state(connection, CHECKPOINT, checkpoint)
             # Crash inside: the last frame of the log makes the transaction valid, or it is not there and nothing was written.
             connection.execute("COMMIT")
             # Crash after: all of it is there, though perhaps nobody was told. Their bodies were durable before.
@@ -234,6 +238,17 @@ class LedgerDb:
             if self._writer is None:
                 raise StoreError("ledger database is not open")
             ledger_rows.put_tree_head(self._writer, head)
+
+        await self._in_writer(write)
+
+    async def put_checkpoint(self, checkpoint: bytes) -> None:
+        """Keep the checkpoint of a tree head that has none, or one of another key. Raises StoreFull, StoreError."""
+
+        def write() -> None:
+            if self._writer is None:
+                raise StoreError("ledger database is not open")
+            # Crash before: the next start signs it anew, the same statement.
+            ledger_rows.put_state(self._writer, CHECKPOINT, checkpoint)
 
         await self._in_writer(write)
 
@@ -270,6 +285,8 @@ class LedgerDb:
                 ledger_rows.put_state(connection, GENESIS, found.genesis.raw)
             if found.tree_head is not None:
                 ledger_rows.put_tree_head(connection, found.tree_head)
+            if found.checkpoint is not None:
+                ledger_rows.put_state(connection, CHECKPOINT, found.checkpoint)
             connection.execute("COMMIT")
             # Back to one file, so that one rename moves all of it; opening it turns the log on again.
             connection.execute("PRAGMA journal_mode = DELETE").fetchone()

@@ -5,7 +5,8 @@ Owns: schema, statements, and what an error of SQLite means here. Runs in thread
   blocks(height, raw, leaf)            the block's bytes, and its leaf hash apart from them
   heads(height, bytes)                 the stored head of a store or refresh block
   private(height, site, value, extra)  the clear text behind the digests; it never leaves this machine
-  state(id, data, sum)                 1: tree head, 2: a second copy of block 0, 3: format; `sum` is the SHA-256 of `data`
+  state(id, data, sum)                 1: tree head, 2: a second copy of block 0, 3: format, 4: checkpoint (the signed note);
+                                       `sum` is the SHA-256 of `data`
 
 Every table is keyed by an integer and has no index: rows are only ever added at the end, and a damaged index cannot hide one.
 """
@@ -20,13 +21,14 @@ from edgeproxy.errors import Corrupt, StoreError, StoreFull
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns
 from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head, encode_tree_head
+from edgeproxy.ledger.tiles import WIDTH
 
 APPLICATION_ID = 0x65646765  # "edge"
 FORMAT = 1
 PAGE_SIZE = 4096
 PAGE_OF_ROWS = 512
 
-TREE_HEAD, GENESIS, FORMAT_ROW = 1, 2, 3
+TREE_HEAD, GENESIS, FORMAT_ROW, CHECKPOINT = 1, 2, 3, 4
 
 _SCHEMA = """
 CREATE TABLE blocks(height INTEGER PRIMARY KEY, raw BLOB NOT NULL, leaf BLOB NOT NULL);
@@ -56,6 +58,7 @@ class State:
     head: TreeHead | None
     genesis: bytes | None
     format: int | None
+    checkpoint: bytes | None
 
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
@@ -154,7 +157,15 @@ def read_state(connection: sqlite3.Connection) -> State:
     with suppress(Corrupt):
         head = decode_tree_head(kept[TREE_HEAD]) if TREE_HEAD in kept else None
     version = kept.get(FORMAT_ROW, b"")
-    return State(head, kept.get(GENESIS), int(version) if version.isdigit() else None)
+    return State(head, kept.get(GENESIS), int(version) if version.isdigit() else None, kept.get(CHECKPOINT))
+
+
+def read_tile(connection: sqlite3.Connection, index: int) -> list[tuple[bytes, bytes]]:
+    """Bytes and leaf hash of the 256 blocks from 256 * `index`, those that are there, unproved; raises sqlite3.Error."""
+    rows = connection.execute(
+        "SELECT raw, leaf FROM blocks WHERE height >= ? AND height < ? ORDER BY height", (index * WIDTH, index * WIDTH + WIDTH)
+    )
+    return [(_bytes(raw), _bytes(leaf)) for raw, leaf in rows]
 
 
 def read_rows(connection: sqlite3.Connection, start: int = 0, stop: int = 2**62) -> Iterator[RawRow]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.block import Block, Entry, Genesis, Stored, decode
+from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns, decode_names
 from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head
@@ -51,6 +52,7 @@ class Salvaged:
     names: dict[int, list[NameColumns]] = field(default_factory=dict)
     tree_head: TreeHead | None = None
     genesis: Block | None = None
+    checkpoint: bytes | None = None
 
     def size(self) -> int:
         """How many blocks the ledger had, as far as can be told."""
@@ -279,6 +281,11 @@ def _take_state(data: bytes, found: Salvaged) -> None:
         block = decode(data)
         if block.op == "genesis":
             found.genesis = block
+        return
+    checkpoint, kept = read_checkpoint(data), read_checkpoint(found.checkpoint)
+    # The largest one that was ever signed is what must not be contradicted.
+    if checkpoint is not None and (kept is None or checkpoint.size > kept.size):
+        found.checkpoint = data
 
 
 def _extend(found: Salvaged, image: _Image, doubtful: list[bytes]) -> None:
@@ -302,6 +309,7 @@ def _extend(found: Salvaged, image: _Image, doubtful: list[bytes]) -> None:
         for columns in names:
             found.add_names(number, columns)
     found.genesis = found.genesis or extra.genesis
+    found.checkpoint = found.checkpoint or extra.checkpoint
     if extra.tree_head is not None and (found.tree_head is None or extra.tree_head.size > found.tree_head.size):
         found.tree_head = extra.tree_head
 

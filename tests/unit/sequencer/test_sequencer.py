@@ -162,9 +162,9 @@ async def test_a_body_is_durable_before_its_block_is_committed(tmp_path: Path) -
         draft = store_draft(1)
         write, durable_at_commit = ledger.db.append, []
 
-        async def watched(rows: Sequence[RawRow], head: TreeHead) -> None:
+        async def watched(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
             durable_at_commit.append(bodies.exists(draft.body.digest))
-            await write(rows, head)
+            await write(rows, head, checkpoint)
 
         ledger.db.append = watched  # type: ignore[method-assign]
         await ledger.sequencer.append(draft)
@@ -202,9 +202,9 @@ async def test_a_commit_of_uncertain_outcome_never_makes_a_fork(tmp_path: Path, 
         await ledger.fill(2)
         write, read = ledger.db.append, ledger.db.read_state
 
-        async def failing_write(rows: Sequence[RawRow], head: TreeHead) -> None:
+        async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
             if persisted:
-                await write(rows, head)
+                await write(rows, head, checkpoint)
             raise StoreError("ledger database failed")
 
         async def failing_read() -> object:
@@ -238,10 +238,10 @@ async def test_a_cancelled_writer_finishes_its_batch_and_fails_the_rest(tmp_path
     async with Ledger(tmp_path, max_delay=0.0, max_batch=2) as ledger:
         write, entered, go = ledger.db.append, asyncio.Event(), asyncio.Event()
 
-        async def slow(rows: Sequence[RawRow], head: TreeHead) -> None:
+        async def slow(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
             entered.set()
             await go.wait()
-            await write(rows, head)
+            await write(rows, head, checkpoint)
 
         ledger.db.append = slow  # type: ignore[method-assign]
         futures = [ledger.sequencer.append(store_draft(number)) for number in range(1, 6)]

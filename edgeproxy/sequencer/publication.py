@@ -1,0 +1,94 @@
+"""The ledger as a public transparency log: its newest checkpoint, its tiles, and its entry bundles.
+
+Owns: what is published, which is what is committed and nothing more, and the bytes of tiles. Must not sign or write.
+
+Only hashes above the full tiles of level 0 are kept in memory (1/255 of all). A tile of level 0 and its entries are read when
+they are asked for, and proved against the tree before they are handed out.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from edgeproxy.caching.model import Digest
+from edgeproxy.errors import Corrupt
+from edgeproxy.ledger.merkle import leaf_hash
+from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle
+from edgeproxy.storage.ledger_db import LedgerDb
+from edgeproxy.storage.ledger_rows import read_tile
+
+CACHED_BYTES = 8 << 20
+"""Of full tiles and bundles that were asked for last."""
+
+
+class Publication:
+    """`tiles` None: the tree was damaged, and only the checkpoint can be published."""
+
+    def __init__(self, db: LedgerDb, tiles: TileTree | None, checkpoint: bytes | None) -> None:
+        self._db = db
+        self._tiles = tiles
+        self._checkpoint = checkpoint
+        self._cache: OrderedDict[Tile, bytes] = OrderedDict()
+        self._cached_bytes = 0
+
+    def __repr__(self) -> str:
+        return f"<Publication {self._tiles} cached={self._cached_bytes}>"
+
+    @property
+    def checkpoint(self) -> bytes | None:
+        """The signed note over what is committed; None while it could not be kept (the disk is full)."""
+        return self._checkpoint
+
+    def advance(self, leaves: Iterable[Digest], checkpoint: bytes | None) -> None:
+        """A batch is committed."""
+        if self._tiles is not None:
+            for leaf in leaves:
+                self._tiles.append(leaf)
+        self._checkpoint = checkpoint
+
+    async def read(self, tile: Tile) -> bytes | None:
+        """The bytes of a tile or bundle, proved; None when the log has not so many entries. Raises `Corrupt`, StoreError."""
+        tiles = self._tiles
+        if tiles is None:
+            raise Corrupt("tree of the ledger was damaged, its tiles cannot be proved")
+        width = tiles.width(tile.height, tile.index)
+        if not 0 < tile.width <= width:
+            return None
+        if tile.height:
+            return b"".join(tiles.items(tile.height, tile.index, tile.width))
+        if width < WIDTH:
+            # Taken before anything is waited for: more leaves may come meanwhile.
+            leaves = tiles.last_leaves()[: tile.width]
+            return b"".join(leaves) if tile.level == 0 else encode_bundle(await self._entries(tile, leaves))
+        return await self._of_full_tile(tiles, tile)
+
+    async def _entries(self, tile: Tile, leaves: Sequence[Digest]) -> list[bytes]:
+        rows = await self._db.read(lambda connection: read_tile(connection, tile.index))
+        entries = [raw for raw, _ in rows[: len(leaves)]]
+        if [leaf_hash(entry) for entry in entries] != list(leaves):
+            raise Corrupt("block of a bundle is damaged", bundle=tile.index)
+        return entries
+
+    async def _of_full_tile(self, tiles: TileTree, tile: Tile) -> bytes:
+        kept = self._cache.get(tile)
+        if kept is not None:
+            self._cache.move_to_end(tile)
+            return kept
+        rows = await self._db.read(lambda connection: read_tile(connection, tile.index))
+        tiles.verify_leaf_tile(tile.index, [leaf for _, leaf in rows])
+        if tile.level == 0:
+            data = b"".join(leaf for _, leaf in rows[: tile.width])
+        else:
+            if any(leaf_hash(raw) != leaf for raw, leaf in rows):
+                raise Corrupt("block of a bundle is damaged", bundle=tile.index)
+            data = encode_bundle([raw for raw, _ in rows[: tile.width]])
+        if tile.width == WIDTH:
+            self._keep(tile, data)
+        return data
+
+    def _keep(self, tile: Tile, data: bytes) -> None:
+        if tile not in self._cache:
+            self._cache[tile] = data
+            self._cached_bytes += len(data)
+        while self._cached_bytes > CACHED_BYTES:
+            _, dropped = self._cache.popitem(last=False)
+            self._cached_bytes -= len(dropped)

@@ -1,0 +1,86 @@
+"""The private key of the ledger's log, in one small file.
+
+Owns: DATA/ledger-key: made on first use, mode 0600, whole or not there. Must not decide when a key is retired; that
+is `sequencer.signing`.
+
+The file holds one line, the key as C2SP signed notes write it, with the log's name: so the name stays what it was at first,
+whatever the configuration says later. A key that is retired is kept beside it and never signs again.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeproxy.errors import ProofRefused, StartError
+from edgeproxy.ledger.note_keys import Signer, parse_signer
+from edgeproxy.storage.durable import FILE_MODE, remove, sync_folder, write_synced
+
+KEY_FILE = "ledger-key"
+_RETIRED = ".retired-"
+_LARGEST = 4096
+
+
+def read_key(folder: Path) -> Signer | None:
+    """The key in `folder`; None when there is none. Raises StartError when it cannot be used, and never quotes it."""
+    path = folder / KEY_FILE
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StartError("key of the ledger cannot be read", path=path, why=error.strerror) from error
+    try:
+        return parse_signer(data.decode("utf-8").removesuffix("\n"))
+    except (UnicodeDecodeError, ProofRefused) as error:
+        why = error.text if isinstance(error, ProofRefused) else "not text"
+        hint = "restore it from a backup, or move it away: then a new key begins, which nobody knows yet"
+        raise StartError("key of the ledger is damaged", path=path, why=why, hint=hint) from None
+
+
+def ensure_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) -> Signer:
+    """The key in `folder`, made under `name` when there is none. Raises StartError."""
+    kept = read_key(folder)
+    if kept is not None:
+        _close_to_others(folder / KEY_FILE)
+        return kept
+    signer = Signer(name, random_bytes(32))
+    path = folder / KEY_FILE
+    draft = path.with_name(f"{KEY_FILE}.new")
+    try:
+        # Crash before the rename: a draft, which the next start removes; nothing was signed with it.
+        remove(draft)
+        write_synced(draft, signer.private().encode() + b"\n")
+        draft.rename(path)
+        # Crash here: the name may be lost in a power cut, and with it a key that has signed nothing either.
+        sync_folder(folder)
+    except OSError as error:
+        raise StartError("key of the ledger cannot be written", path=path, why=error.strerror) from error
+    return signer
+
+
+def retire_key(folder: Path) -> Path | None:
+    """Move the key aside, so that it never signs again; answers where it is. Raises StartError."""
+    path = folder / KEY_FILE
+    number = 1
+    while (aside := path.with_name(f"{KEY_FILE}{_RETIRED}{number}")).exists():
+        number += 1
+    try:
+        # Crash before: the next start finds the same contradiction. Crash after: it makes a new key.
+        path.rename(aside)
+        sync_folder(folder)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StartError("key of the ledger cannot be moved aside", path=path, why=error.strerror) from error
+    return aside
+
+
+def _close_to_others(path: Path) -> None:
+    """Whoever reads the key can sign in this log's name."""
+    try:
+        if stat.S_IMODE(path.stat().st_mode) != FILE_MODE:
+            os.chmod(path, FILE_MODE)
+    except OSError as error:
+        raise StartError("key of the ledger is open to others and cannot be closed", path=path, why=error.strerror) from error
