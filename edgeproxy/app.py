@@ -35,6 +35,7 @@ from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
 from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
@@ -44,7 +45,7 @@ from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
 from edgeproxy.origin.messages import Origin, OriginSettings
-from edgeproxy.sequencer.sequencer import Committed, Sequencer
+from edgeproxy.sequencer.sequencer import ORIGIN_PATH, Committed, Sequencer
 from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import Bounds, ServingSettings, Timeouts
 from edgeproxy.storage.bodies import BodyStore
@@ -122,6 +123,7 @@ class Edge:
         )
         self.sequencer.batch_span = self._commit_span
         self.sequencer.on_commit = self._committed
+        self.sequencer.origin = _log_name(config)
         fold = await self.sequencer.start()
         closing.push_async_callback(self.sequencer.stop)
         await self._open_cache(fold)
@@ -168,6 +170,7 @@ class Edge:
         self._origins: dict[object, OriginClient] = {}
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
+        self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -175,6 +178,7 @@ class Edge:
             delivery=Delivery(self.bodies, self.clock),
             clock=self.clock,
             tracing=self.tracing,
+            ledger=self.ledger_files,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
@@ -306,6 +310,7 @@ class Edge:
         self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
         self.retention.quota = config.edge.disk
+        self.ledger_files.is_published = config.ledger.publish
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
@@ -358,6 +363,15 @@ def _data_folder(path: Path) -> Path:
             "data folder cannot be written", path=path, reason=error.strerror, hint="choose another with --data or edge.data"
         ) from error
     return path
+
+
+def _log_name(config: Config) -> str:
+    """The origin line of the ledger when its key is made: where its tiles are served, without the scheme (C2SP tlog-tiles)."""
+    host = config.ledger.host
+    if host is None:
+        first = config.sites[0].hosts[0] if config.sites else "*"
+        host = config.edge.node if "*" in first else first
+    return f"{host}{ORIGIN_PATH}"
 
 
 def _host_header(site: SiteConfig) -> str | None:

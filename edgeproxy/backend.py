@@ -203,7 +203,8 @@ class Backend:
 
     async def ledger_head(self) -> Json:
         head = self._edge.sequencer.head()
-        return head_view(self._edge.config.edge.node, head.size, head.root, head.time)
+        key = self._edge.sequencer.log
+        return head_view(key.name, str(key), head.size, head.root, head.time)
 
     async def ledger_show(self, height: int) -> Json | None:
         if not 0 <= height < self._edge.sequencer.head().size:

@@ -82,7 +82,7 @@ class AdminBackend(Protocol):
         ...
 
     async def ledger_head(self) -> Json:
-        """{"origin": "<node>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey": null, "final_size": null}"""
+        """{"origin": "<host>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey", "final_size": null}"""
         ...
 
     async def ledger_show(self, height: int) -> Json | None:

@@ -18,9 +18,9 @@ from edgeproxy.tls.keeper import CertificateStatus
 Json = dict[str, Any]
 
 
-def head_view(node: str, size: int, root: Digest, time: Instant | None) -> Json:
-    """`AdminBackend.ledger_head`. Keys and final size are null as long as nothing signs the ledger."""
-    return {"origin": f"{node}/.edge/ledger", "size": size, "root": b64(root), "time": time, "vkey": None, "final_size": None}
+def head_view(origin: str, vkey: str | None, size: int, root: Digest, time: Instant | None) -> Json:
+    """`AdminBackend.ledger_head`. The final size is null as long as no validators are asked."""
+    return {"origin": origin, "size": size, "root": b64(root), "time": time, "vkey": vkey, "final_size": None}
 
 
 def block_view(block: Block, names: Names | None) -> Json:

@@ -17,8 +17,10 @@ from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import decode_names
 from edgeproxy.ledger.replay import Account, Replay, TreeHead
 from edgeproxy.ledger.verify import verify_block
+from edgeproxy.sequencer.sequencer import ORIGIN_PATH
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.ledger_db import LEDGER_FILE
+from edgeproxy.storage.ledger_key import read_key
 
 T = TypeVar("T")
 _ROW_TEXT = "; edgeproxy ledger verify says more"
@@ -45,7 +47,9 @@ class LedgerAtRest:
             return head, decode(rows[0].raw).node if rows else Edge().node
 
         head, node = self._read(work)
-        return head_view(node, head.size, head.root, head.time if head.size else None)
+        signer = read_key(self.path.parent)
+        origin, vkey = (f"{node}{ORIGIN_PATH}", None) if signer is None else (signer.name, str(signer.verifier))
+        return head_view(origin, vkey, head.size, head.root, head.time if head.size else None)
 
     def ledger_show(self, height: int) -> dict[str, Any] | None:
         """One block, its bytes checked against its leaf hash."""

@@ -85,10 +85,25 @@ class Limits(Table):
 
 
 class Ledger(Table):
-    """`[ledger]`: how blocks are gathered into one durable commit."""
+    """`[ledger]`: how blocks are gathered into one durable commit, and whether strangers may read them.
+
+    `host` is the first part of the log's name when its key is made: the first site's first host when none is given, or the node's
+    name where that is a pattern. A log that has a key keeps its name.
+    """
 
     batch_delay: Annotated[float, PlainValidator(values.duration(at_most=10.0))] = 0.1
     batch_size: Annotated[int, PlainValidator(values.whole(1, 256))] = 256
+    publish: Switch = True
+    host: Annotated[
+        str | None,
+        PlainValidator(
+            values.matching(
+                r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[1-9][0-9]{0,4})?",
+                "a host",
+                "a host name, with a port where it is not that of HTTPS",
+            )
+        ),
+    ] = None
 
 
 class Telemetry(Table):

@@ -38,6 +38,7 @@ from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.failures import failure_of
 from edgeproxy.exchange.fetcher import FAILING, Fetcher, Question
 from edgeproxy.exchange.flights import Alone, Failed, Flight, Incoming, Outcome, Refreshed
+from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.own import OwnAnswers
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.upgrade import open_upgrade
@@ -69,6 +70,7 @@ class Parts:
     delivery: Delivery
     clock: Clock
     tracing: Tracing
+    ledger: LedgerFiles
 
 
 class Answerer:
@@ -78,7 +80,7 @@ class Answerer:
         self._cache = parts.cache
         self._fetcher = parts.fetcher
         self._delivery = parts.delivery
-        self._own = OwnAnswers(parts.delivery)
+        self._own = OwnAnswers(parts.delivery, parts.ledger)
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
         self._clock = parts.clock
         self._tracing = parts.tracing
@@ -110,7 +112,7 @@ class Answerer:
             await self._own.redirect(exchange, secure.location(request.host, request.target))
         elif request.target.startswith("/.edge/") or request.target == "/.edge":
             exchange.outcome = "own"
-            await self._own.page(exchange, 404)
+            await self._own.edge_path(exchange)
         elif via_loops(request.fields, ask.VIA_NAME):
             exchange.outcome = "refused"
             await self._own.page(exchange, 508, proxy_error="proxy_loop_detected")

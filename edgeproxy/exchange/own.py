@@ -1,4 +1,4 @@
-"""Sends the answers that are the edge's own: error pages, and what OPTIONS asks of the edge itself.
+"""Sends the answers that are the edge's own: error pages, its own paths, and what OPTIONS asks of the edge itself.
 
 Owns: which fields they carry beside the page (`exchange.pages`). Must not decide when they are due.
 """
@@ -10,6 +10,7 @@ from edgeproxy.caching.model import Reason
 from edgeproxy.errors import ClientGone
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.exchange import Exchange
+from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.pages import error_page
 from edgeproxy.wire.fields import Fields
 
@@ -19,8 +20,9 @@ _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 class OwnAnswers:
     """Writes them to streams."""
 
-    def __init__(self, delivery: Delivery) -> None:
+    def __init__(self, delivery: Delivery, ledger: LedgerFiles) -> None:
         self._delivery = delivery
+        self._ledger = ledger
 
     async def options(self, exchange: Exchange) -> None:
         """Which methods there are at all (RFC 9110 section 9.3.7)."""
@@ -30,6 +32,19 @@ class OwnAnswers:
     async def redirect(self, exchange: Exchange, location: str) -> None:
         """308: the same request, at another place (RFC 9110 section 15.4.9)."""
         await self._delivery.head(exchange, 308, Fields((("Location", location), ("Cache-Control", "no-store"))), 0)
+        await exchange.stream.finish()
+
+    async def edge_path(self, exchange: Exchange) -> None:
+        """A path under /.edge/: the origin is never asked, so what is not here is nowhere."""
+        page = await self._ledger.answer(exchange.request)
+        if page is None:
+            await self.page(exchange, 404)
+            return
+        bodiless = page.status in (204, 304)
+        await self._delivery.head(exchange, page.status, page.fields, None if bodiless else len(page.body))
+        with contextlib.suppress(ClientGone):
+            if exchange.request.method != "HEAD" and not bodiless:
+                await exchange.stream.send(page.body)
         await exchange.stream.finish()
 
     async def page(self, exchange: Exchange, code: int, *, proxy_error: str | None = None, allow: bool = False) -> None:

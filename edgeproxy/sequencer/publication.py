@@ -6,7 +6,6 @@ Only hashes above the full tiles of level 0 are kept in memory (1/255 of all). A
 they are asked for, and proved against the tree before they are handed out.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from edgeproxy.caching.model import Digest
@@ -15,6 +14,7 @@ from edgeproxy.ledger.merkle import leaf_hash
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_tile
+from edgeproxy.storage.memory import MemoryTier
 
 CACHED_BYTES = 8 << 20
 """Of full tiles and bundles that were asked for last."""
@@ -27,11 +27,10 @@ class Publication:
         self._db = db
         self._tiles = tiles
         self._checkpoint = checkpoint
-        self._cache: OrderedDict[Tile, bytes] = OrderedDict()
-        self._cached_bytes = 0
+        self._cache: MemoryTier[bytes] = MemoryTier(CACHED_BYTES)
 
     def __repr__(self) -> str:
-        return f"<Publication {self._tiles} cached={self._cached_bytes}>"
+        return f"<Publication {self._tiles} {self._cache}>"
 
     @property
     def checkpoint(self) -> bytes | None:
@@ -69,9 +68,8 @@ class Publication:
         return entries
 
     async def _of_full_tile(self, tiles: TileTree, tile: Tile) -> bytes:
-        kept = self._cache.get(tile)
+        kept = self._cache.get(tile.path)
         if kept is not None:
-            self._cache.move_to_end(tile)
             return kept
         rows = await self._db.read(lambda connection: read_tile(connection, tile.index))
         tiles.verify_leaf_tile(tile.index, [leaf for _, leaf in rows])
@@ -82,13 +80,5 @@ class Publication:
                 raise Corrupt("block of a bundle is damaged", bundle=tile.index)
             data = encode_bundle([raw for raw, _ in rows[: tile.width]])
         if tile.width == WIDTH:
-            self._keep(tile, data)
+            self._cache.put(tile.path, data, len(data))
         return data
-
-    def _keep(self, tile: Tile, data: bytes) -> None:
-        if tile not in self._cache:
-            self._cache[tile] = data
-            self._cached_bytes += len(data)
-        while self._cached_bytes > CACHED_BYTES:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached_bytes -= len(dropped)

@@ -15,6 +15,7 @@ from edgeproxy.ledger.merkle import root_of
 from edgeproxy.sequencer.sequencer import Head
 from edgeproxy.storage.bodies import BodyStore
 from edgeproxy.storage.ledger_db import LEDGER_FILE
+from edgeproxy.storage.ledger_key import read_key
 from tests.support.ledgers import NOW, SITE, Ledger, store_draft
 
 PAGE = f"http://{SITE}/page"
@@ -58,12 +59,14 @@ def test_the_head_at_rest_is_the_head_as_it_was(command: Command, ledger: tuple[
     before = shape(folder)
     status, out, _ = command("head", "--json")
     assert status == 0
+    key = read_key(folder)
+    assert key is not None
     assert json.loads(out) == {
         "origin": "edge-1/.edge/ledger",
         "size": 9,
         "root": b64(head.root),
         "time": head.time,
-        "vkey": None,
+        "vkey": str(key.verifier),
         "final_size": None,
     }
     assert command("head")[0] == 0
