@@ -1,4 +1,4 @@
-"""`ledger head | show | history | verify`: what the chain of blocks says, and whether it holds.
+"""`ledger head | show | history | verify | prove`: what the chain of blocks says, and whether it holds.
 
 Owns: their flags and how the answers look. Asks the running edge; when none runs, reads the data folder itself.
 """
@@ -22,6 +22,7 @@ from edgeproxy.commands.printing import (
     time_text,
     wrong_usage,
 )
+from edgeproxy.errors import ProofRefused
 
 app = typer.Typer(
     help="The chain of blocks: head, single blocks, the history of a URL, and whether all of it holds.", no_args_is_help=True
@@ -137,16 +138,73 @@ def history(
 
 
 @app.command()
+def prove(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Absolute URL.", show_default=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where the proof goes. [default: block-HEIGHT.tlog-proof]"),
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(metavar="HEIGHT", min=0, help="This version instead of the newest.", show_default=False)
+    ] = None,
+    data: Data = None,
+    config: Config = None,
+    json: AsJson = False,
+) -> None:
+    """A proof that a page was stored, for anyone who has the log's key: FILE, with block, head and body beside it."""
+    from edgeproxy.commands.proving import SUFFIX, write_evidence
+    from edgeproxy.sequencer.proving import NoVersion
+    from edgeproxy.sequencer.proving import prove as evidence_of
+
+    if not url.startswith(("http://", "https://")):
+        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
+    folder = data_folder(data, config)
+    if not (folder / "ledger.sqlite").is_file():
+        answer_no(f"there is no ledger in {folder}")
+    try:
+        evidence, log = evidence_of(folder, url, height)
+    except NoVersion:
+        answer_no(f"the ledger has no version of {url}" + ("" if height is None else f" at height {height}"))
+    written = write_evidence(output or Path(f"block-{evidence.proof.index}{SUFFIX}"), evidence)
+    if json:
+        print_json({"height": evidence.proof.index, "vkey": str(log), "files": [str(path) for path in written]})
+        return
+    for path in written:
+        print_line(f"wrote {path}")
+    if evidence.body is None:
+        print_line("the body is not there any more: the proof is about block and head")
+    print_line(f"check it anywhere: edgeproxy ledger verify {written[0].name} --key {log}")
+
+
+@app.command()
 def verify(
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="A proof to check offline, instead of a data folder.", show_default=False),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VKEY", help="Public key of the log, for FILE. [default: that of the data folder]", show_default=False
+        ),
+    ] = None,
     data: Data = None,
     config: Config = None,
     bodies: Annotated[bool, typer.Option("--bodies/--no-bodies", help="Read and hash every stored body too.")] = True,
     json: AsJson = False,
 ) -> None:
-    """Re-read everything: chain, heights, heads, bodies. Names the first fault and every damaged body; exit status 1 then."""
+    """Re-read everything: chain, heights, heads, bodies. Names the first fault and every damaged body; exit status 1 then.
+
+    With FILE: check a proof that `ledger prove` wrote, without a network.
+    """
     from edgeproxy.commands.verifying import audit_with_progress, print_report, report_view
 
     folder = data_folder(data, config)
+    if file is not None:
+        _verify_file(file, key, folder, json=json)
+        return
+    if key is not None:
+        wrong_usage("--key goes with the FILE of a proof")
     report = asyncio.run(audit_with_progress(folder, bodies=bodies, show=not json))
     if json:
         print_json(report_view(report))
@@ -154,3 +212,20 @@ def verify(
         print_report(report)
     if report.faults:
         raise typer.Exit(1)
+
+
+def _verify_file(file: Path, key: str | None, folder: Path, *, json: bool) -> None:
+    from edgeproxy.commands.proving import check, key_to_trust, print_proof, proof_view
+
+    log = key_to_trust(key, folder)
+    try:
+        proven = check(file, log)
+    except ProofRefused as error:
+        if json:
+            print_json({"ok": False, "fault": str(error)})
+            raise typer.Exit(1) from None
+        answer_no(f"the proof does not hold: {error}")
+    if json:
+        print_json(proof_view(proven))
+    else:
+        print_proof(proven)

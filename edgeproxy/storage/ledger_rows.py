@@ -182,6 +182,12 @@ def read_rows(connection: sqlite3.Connection, start: int = 0, stop: int = 2**62)
         start = page[-1][0] + 1
 
 
+def read_leaves(connection: sqlite3.Connection, size: int) -> Iterator[bytes]:
+    """The leaf hashes of the first `size` blocks, those that are there, as they are kept; raises sqlite3.Error."""
+    for (leaf,) in connection.execute("SELECT leaf FROM blocks WHERE height < ? ORDER BY height", (size,)):
+        yield _bytes(leaf)
+
+
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
