@@ -45,6 +45,7 @@ class FaultKind(StrEnum):
     NAMES = "names"
     HEAD = "head"
     ROOT = "root"
+    CHECKPOINT = "checkpoint"
     BODY_DAMAGED = "body-damaged"
     BODY_MISSING = "body-missing"
 

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from edgeproxy.caching.model import Digest
-from edgeproxy.errors import Corrupt
+from edgeproxy.errors import Corrupt, ProofRefused, StartError
 from edgeproxy.ledger.block import Block, Evict, decode
+from edgeproxy.ledger.checkpoint import open_checkpoint
 from edgeproxy.ledger.chunks import BodyHasher, root_of_chunks
 from edgeproxy.ledger.digests import DIGEST_SIZE
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
-from edgeproxy.sequencer.recovery import replay
+from edgeproxy.sequencer.recovery import replay_signed
 from edgeproxy.storage.ledger_db import LEDGER_FILE, LOCK_FILE
+from edgeproxy.storage.ledger_key import read_key
 from edgeproxy.storage.ledger_rows import (
     APPLICATION_ID,
     FORMAT,
@@ -74,6 +76,7 @@ class _Audit:
     data: Path
     report_progress: Callable[[Progress], None]
     faults: list[Fault] = field(default_factory=list)
+    faults_of_checkpoint: list[Fault] = field(default_factory=list)
     bodies: int = 0
     body_bytes: int = 0
 
@@ -105,7 +108,7 @@ def audit_now(data: Path, *, bodies: bool = True, progress: Callable[[Progress],
     account = _ledger(work)
     if account is None:
         return AuditReport(tuple(work.faults), 0, 0, 0, None)
-    work.faults += account.faults
+    work.faults += (*account.faults, *work.faults_of_checkpoint)
     progress(Progress("ledger", account.head.size, account.head.size))
     if bodies:
         _bodies(work, account)
@@ -128,7 +131,8 @@ def _ledger(work: _Audit) -> Account | None:
             for line in structure_faults(connection, thorough=True):
                 work.fault(FaultKind.DATABASE, line)
             _small_rows(work, connection)
-            account = replay(connection)
+            account, note = replay_signed(connection)
+            _checkpoint(work, account, note)
             acknowledged = read_witness(work.database) or 0
             if at_rest and acknowledged > account.head.size:
                 work.fault(FaultKind.ROOT, f"{acknowledged} blocks were acknowledged, {account.head.size} are there")
@@ -162,6 +166,35 @@ def _small_rows(work: _Audit, connection: sqlite3.Connection) -> None:
     for pragma, value in (("application_id", APPLICATION_ID), ("user_version", FORMAT)):
         if connection.execute(f"PRAGMA {pragma}").fetchone() != (value,):
             work.fault(FaultKind.DATABASE, f"header of the file has another {pragma}")
+
+
+def _checkpoint(work: _Audit, account: Account, note: bytes | None) -> None:
+    """Does what was signed last still hold? A ledger without a key was never signed."""
+
+    def fault(text: str) -> None:
+        work.faults_of_checkpoint.append(Fault(FaultKind.CHECKPOINT, None, None, text))
+
+    try:
+        signer = read_key(work.data)
+    except StartError as error:
+        fault(error.text)
+        return
+    if signer is None or not account.head.size:
+        return
+    if note is None:
+        fault("checkpoint is missing or damaged")
+        return
+    try:
+        stated = open_checkpoint(note, signer.verifier, signer.name).checkpoint
+    except ProofRefused as error:
+        fault(f"checkpoint is not one of the ledger's key: {error}")
+        return
+    if stated.size != account.head.size:
+        fault(f"checkpoint covers {stated.size} blocks, the tree head {account.head.size}")
+    elif account.watched not in (None, stated.root):
+        fault("checkpoint states another root than the blocks have")
+    elif stated.root != account.head.root:
+        fault("checkpoint states another root than the tree head")
 
 
 def _is_running(data: Path) -> bool:

@@ -58,6 +58,11 @@ def replay(connection: sqlite3.Connection) -> Account:
 
     Rows that a running edge adds meanwhile are left out.
     """
+    return replay_signed(connection)[0]
+
+
+def replay_signed(connection: sqlite3.Connection) -> tuple[Account, bytes | None]:
+    """As `replay`, with the checkpoint of the same commit: the note as it is kept, unverified."""
     connection.execute("BEGIN")
     try:
         # One snapshot: a tree head and the last row of the same commit.
@@ -69,7 +74,7 @@ def replay(connection: sqlite3.Connection) -> Account:
     signed = read_checkpoint(state.checkpoint)
     judge = Replay(state.head, state.genesis, None if signed is None else signed.size)
     judge.feed(read_rows(connection, 0, stop))
-    return judge.finish()
+    return judge.finish(), state.checkpoint
 
 
 async def recover(db: LedgerDb) -> Recovered:

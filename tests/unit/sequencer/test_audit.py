@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from edgeproxy.caching.model import Digest
+from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
 from edgeproxy.ledger.chunks import ref_of
 from edgeproxy.ledger.drafts import EvictDraft
+from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.replay import FaultKind
 from edgeproxy.sequencer.audit import Progress, audit
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.bodies import BodyStore
 from edgeproxy.storage.ledger_db import LEDGER_FILE
+from edgeproxy.storage.ledger_key import KEY_FILE, read_key
 from edgeproxy.storage.shards import Shards, chunks_path
 from tests.support.bodies import patterned
 from tests.support.ledgers import NOW, Ledger, store_draft
@@ -145,6 +148,8 @@ async def test_a_body_that_no_block_names_is_no_fault_unless_it_is_damaged(data:
         ("DELETE FROM state WHERE id = 1", FaultKind.ROOT, None),
         ("UPDATE state SET data = x'00' WHERE id = 2", FaultKind.DATABASE, None),
         ("UPDATE state SET data = x'00' WHERE id = 3", FaultKind.DATABASE, None),
+        ("UPDATE state SET data = x'00' WHERE id = 4", FaultKind.CHECKPOINT, None),
+        ("DELETE FROM state WHERE id = 4", FaultKind.CHECKPOINT, None),
         ("PRAGMA user_version = 77", FaultKind.DATABASE, None),
         ("PRAGMA application_id = 77", FaultKind.DATABASE, None),
         ("INSERT INTO heads VALUES (99, x'00')", FaultKind.DATABASE, None),
@@ -199,3 +204,25 @@ async def test_a_running_edge_is_audited_while_it_writes(data: Path) -> None:
             assert report.is_clean, report.faults
         await writing
         assert (await audit(data)).blocks == ledger.sequencer.head().size
+
+
+async def test_a_checkpoint_that_no_longer_holds_is_named(data: Path) -> None:
+    async with Ledger(data, BodyStore(data)) as ledger:
+        name, head = ledger.sequencer.log.name, ledger.sequencer.head()
+        signer = read_key(data)
+        assert signer is not None
+        for checkpoint, by, text in (
+            (Checkpoint(name, head.size, head.root), signer, None),
+            (Checkpoint(name, head.size - 1, head.root), signer, "covers 4 blocks, the tree head 5"),
+            (Checkpoint(name, head.size, Digest(bytes(32))), signer, "another root than the blocks have"),
+            (Checkpoint("other", head.size, head.root), signer, "another log"),
+            (Checkpoint(name, head.size, head.root), Signer(name, bytes(32)), "not one of the ledger's key"),
+        ):
+            await ledger.db.put_checkpoint(sign_checkpoint(checkpoint, by))
+            faults = (await audit(data, bodies=False)).faults
+            assert [fault.kind for fault in faults] == ([] if text is None else [FaultKind.CHECKPOINT])
+            assert text is None or text in str(faults[0])
+    (data / KEY_FILE).write_text("damaged")
+    assert "key of the ledger is damaged" in str((await audit(data, bodies=False)).first)
+    (data / KEY_FILE).unlink()
+    assert (await audit(data, bodies=False)).is_clean
