@@ -19,7 +19,7 @@ from edgeproxy.caching.tags import tags as tags_of
 from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
-from edgeproxy.ledger.block import decode
+from edgeproxy.ledger.block import Rotate, decode
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, decode_names
 from edgeproxy.ledger.rules import Rules
 from edgeproxy.tls.health import Colour
@@ -205,6 +205,11 @@ class Backend:
         head = self._edge.sequencer.head()
         key = self._edge.sequencer.log
         return head_view(key.name, str(key), head.size, head.root, head.time)
+
+    async def ledger_rotate(self) -> Json:
+        block = await self._edge.sequencer.rotate()
+        assert isinstance(block.entry, Rotate), "only such a block comes of it"
+        return {"height": block.height, "vkey": block.entry.new, "old": block.entry.old}
 
     async def ledger_show(self, height: int) -> Json | None:
         if not 0 <= height < self._edge.sequencer.head().size:

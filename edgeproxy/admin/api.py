@@ -98,6 +98,7 @@ class AdminServer:
         app.router.add_get("/api/v1/certificates", self._certificates)
         app.router.add_post("/api/v1/certificates/renew", self._renew)
         app.router.add_get("/api/v1/ledger/head", self._ledger_head)
+        app.router.add_post("/api/v1/ledger/rotate", self._ledger_rotate)
         app.router.add_get(r"/api/v1/ledger/blocks/{height:\d{1,15}}", self._ledger_show)
         app.router.add_get("/api/v1/ledger/history", self._ledger_history)
         return app
@@ -225,6 +226,10 @@ class AdminServer:
 
     async def _ledger_head(self, _: web.Request) -> web.Response:
         return _json(await self._backend.ledger_head())
+
+    async def _ledger_rotate(self, request: web.Request) -> web.Response:
+        await _body(request)
+        return _json(await self._backend.ledger_rotate())
 
     async def _ledger_show(self, request: web.Request) -> web.Response:
         block = await self._backend.ledger_show(int(request.match_info["height"]))

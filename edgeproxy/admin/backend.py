@@ -85,6 +85,10 @@ class AdminBackend(Protocol):
         """{"origin": "<host>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey", "final_size": null}"""
         ...
 
+    async def ledger_rotate(self) -> Json:
+        """Make a new key, and let the old one hand over to it in a block. {"height", "vkey", "old"} once it is durable."""
+        ...
+
     async def ledger_show(self, height: int) -> Json | None:
         """The block at `height`; None when there is none.
 

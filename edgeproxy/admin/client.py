@@ -96,6 +96,10 @@ class AdminClient:
         """`AdminBackend.ledger_head`."""
         return self._ask("GET", "/api/v1/ledger/head")
 
+    def ledger_rotate(self) -> dict[str, Any]:
+        """`AdminBackend.ledger_rotate`."""
+        return self._ask("POST", "/api/v1/ledger/rotate", {})
+
     def ledger_show(self, height: int) -> dict[str, Any] | None:
         """`AdminBackend.ledger_show`; None when there is no such block."""
         try:

@@ -94,6 +94,7 @@ PATHS: dict[str, dict[str, Any]] = {
         "post": _operation("Renew one as soon as possible", {"202": _answer("it will be tried"), **_BAD}, body=_RENEW)
     },
     "/api/v1/ledger/head": {"get": _operation("Size and root of the ledger", {"200": _answer("the head")})},
+    "/api/v1/ledger/rotate": {"post": _operation("Give the log a new key", {"200": _answer("the block, and both keys")})},
     "/api/v1/ledger/blocks/{height}": {
         "get": _operation(
             "One block", {"200": _answer("the block"), "404": _answer("no such block", _ERROR)}, parameters=(_HEIGHT,)

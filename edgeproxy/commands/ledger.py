@@ -1,4 +1,4 @@
-"""`ledger head | show | history | verify | prove`: what the chain of blocks says, and whether it holds.
+"""`ledger head | show | history | verify | prove | rotate`: what the chain of blocks says, and whether it holds.
 
 Owns: their flags and how the answers look. Asks the running edge; when none runs, reads the data folder itself.
 """
@@ -135,6 +135,17 @@ def history(
             for version in versions
         ],
     )
+
+
+@app.command()
+def rotate(data: Data = None, config: Config = None, json: AsJson = False) -> None:
+    """Give the log of the running edge a new key. The old one says so in a block, and signs no more."""
+    answer = AdminClient.of_folder(data_folder(data, config)).ledger_rotate()
+    if json:
+        print_json(answer)
+        return
+    print_line(f"block {answer.get('height')} hands over to {answer.get('vkey')}")
+    print_line("publish the new key where the old one is trusted; checkpoints are signed by the new one only")
 
 
 @app.command()

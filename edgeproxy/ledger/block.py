@@ -11,6 +11,7 @@ Every block:   v (1), height, prev, time, node, op, and then by op:
   refresh      the same                      a stored response was validated: new head, the body is that of an earlier block
   purge        kind, scope, mode, trace      a rule; kind is url, prefix, tag, group or site; mode is soft, invalidate or hard
   evict        body, length                  a body was deleted for space; earlier blocks that name it cannot be served
+  rotate       old, new, signature           the log has another key from this block's checkpoint on (`ledger.rotation`)
 where
   prev     leaf hash (RFC 6962) of the block before, 32 zero bytes at height 0
   time     milliseconds since the epoch; never less than that of the block before. For store and refresh it is the response time.
@@ -28,11 +29,12 @@ import msgspec
 
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
-from edgeproxy.errors import Corrupt, StoreError
+from edgeproxy.errors import Corrupt, ProofRefused, StoreError
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
 from edgeproxy.ledger.digests import ZERO, scope_digest, sha256, site_salt, url_digest, variant_digest
-from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, PurgeDraft, PurgeKind, PurgeMode, StoreDraft
+from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, PurgeDraft, PurgeKind, PurgeMode, RotateDraft, StoreDraft
 from edgeproxy.ledger.merkle import leaf_hash
+from edgeproxy.ledger.rotation import check_rotation, rotation_statement
 
 MAX_BLOCK = 65_535
 """Bytes; an entry of a C2SP entry bundle has a length of 16 bits."""
@@ -42,6 +44,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 _Hash = Annotated[Digest, msgspec.Meta(min_length=32, max_length=32)]
 _Trace = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{32})?\Z")]
 _Node = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+_Key = Annotated[str, msgspec.Meta(min_length=1, max_length=512)]
 
 
 class _Common(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +94,16 @@ class Evict(_Common, frozen=True, forbid_unknown_fields=True):
     length: _Count
 
 
-Entry = Genesis | Stored | Purge | Evict
+class Rotate(_Common, frozen=True, forbid_unknown_fields=True):
+    """A rotate block: verifier keys, and the old one's signature."""
+
+    op: Literal["rotate"]
+    old: _Key
+    new: _Key
+    signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
+
+
+Entry = Genesis | Stored | Purge | Evict | Rotate
 
 
 class _Peek(msgspec.Struct):
@@ -107,6 +119,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "refresh": _stored_decoder,
     "purge": msgspec.json.Decoder(Purge),
     "evict": msgspec.json.Decoder(Evict),
+    "rotate": msgspec.json.Decoder(Rotate),
 }
 
 
@@ -174,6 +187,11 @@ def _check_meaning(entry: Entry) -> None:
         raise Corrupt("block 0 names a block before it")
     if isinstance(entry, Stored) and (entry.chunks is not None) != (entry.length > WHOLE_BODY_LIMIT):
         raise Corrupt("only a long body has chunks", height=entry.height)
+    if isinstance(entry, Rotate):
+        try:
+            check_rotation(entry.old, entry.new, entry.signature, entry.height, entry.prev)
+        except ProofRefused as error:
+            raise Corrupt("rotation of the key does not hold", height=entry.height, why=error.text) from None
 
 
 def seal_genesis(time: Instant, node: str, salt: bytes) -> Block:
@@ -203,6 +221,10 @@ def _entry(place: Place, draft: Draft, genesis_salt: bytes) -> Entry:
             return Purge(1, height, prev, time, node, "purge", kind, scope, mode, trace)
         case EvictDraft():
             return Evict(1, height, prev, time, node, "evict", draft.body, draft.length)
+        case RotateDraft(old=old_key, new=new_key):
+            old, new = str(old_key.verifier), str(new_key.verifier)
+            signature = old_key.sign_bytes(rotation_statement(old, new, height, prev))
+            return Rotate(1, height, prev, time, node, "rotate", old, new, signature)
 
 
 def _sealed(entry: Entry) -> Block:

@@ -12,6 +12,7 @@ from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.digests import decode_selecting, encode_selecting
+from edgeproxy.ledger.note_keys import Signer
 
 PurgeKind = Literal["url", "prefix", "tag", "group", "site"]
 """What a purge covers. `url`: every variant of one URL. `prefix`: all URLs that start with the value, or whose path does when
@@ -71,7 +72,16 @@ class EvictDraft:
     time: Instant
 
 
-Draft = StoreDraft | PurgeDraft | EvictDraft
+@dataclass(frozen=True, slots=True)
+class RotateDraft:
+    """The log's key `old` hands over to `new`, which signs from this block's checkpoint on."""
+
+    old: Signer
+    new: Signer
+    time: Instant
+
+
+Draft = StoreDraft | PurgeDraft | EvictDraft | RotateDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ def names_of(draft: Draft) -> Names | None:
             return StoredNames(draft.site, draft.url, draft.selecting)
         case PurgeDraft():
             return PurgeNames(draft.site, draft.kind, draft.value, draft.mode)
-        case EvictDraft():
+        case EvictDraft() | RotateDraft():
             return None
 
 

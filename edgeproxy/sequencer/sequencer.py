@@ -18,10 +18,10 @@ from typing import Protocol
 
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Clock, Instant
-from edgeproxy.errors import EdgeError, StoreError, StoreFull
+from edgeproxy.errors import EdgeError, StartError, StoreError, StoreFull
 from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
 from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
-from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, StoreDraft, decode_names, encode_names, names_of
+from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, RotateDraft, StoreDraft, decode_names, encode_names, names_of
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
 from edgeproxy.ledger.note_keys import Signer, Verifier
@@ -29,8 +29,9 @@ from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
-from edgeproxy.sequencer.signing import Verdict, open_key
+from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
 from edgeproxy.storage.ledger_db import LedgerDb
+from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, promote_next, read_key, write_next
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tasks import spawn
 
@@ -84,6 +85,7 @@ class _Sealed:
     blocks: list[tuple[_Waiting, Block]]
     head: TreeHead
     checkpoint: bytes
+    signer: Signer
 
 
 class Sequencer:
@@ -122,6 +124,7 @@ class Sequencer:
         self._head: TreeHead | None = None
         self._signer: Signer | None = None
         self._publication: Publication | None = None
+        self._rotating = asyncio.Lock()
 
     def __repr__(self) -> str:
         size = self._head.size if self._head else None
@@ -172,10 +175,35 @@ class Sequencer:
             checkpoint = None
         self._published().advance((), checkpoint)
 
-    def _checkpoint_of(self, head: TreeHead) -> bytes:
+    def _checkpoint_of(self, head: TreeHead, signer: Signer | None = None) -> bytes:
+        signer = signer or self._key()
+        return sign_checkpoint(Checkpoint(signer.name, head.size, head.root), signer)
+
+    def _key(self) -> Signer:
         if self._signer is None:
             raise StoreError("sequencer was not started")
-        return sign_checkpoint(Checkpoint(self._signer.name, head.size, head.root), self._signer)
+        return self._signer
+
+    async def rotate(self) -> Block:
+        """Hand over to a new key: the block in which the old one says so. Raises StoreError, StoreFull, StartError.
+
+        Once this returns the new key is in its place on the disk; whatever ends it before, the next start finds the right one.
+        """
+        folder = self._db.path.parent
+        async with self._rotating:
+            old = self._key()
+            new = Signer(old.name, self.random_bytes(32))
+            await asyncio.to_thread(write_next, folder, new)
+            try:
+                block = await self.append(RotateDraft(old, new, self._clock.now()))
+            except StoreError:
+                await self.flush()
+                if self._key() is not new and not self._unsure:
+                    await asyncio.to_thread(drop_next, folder)
+                raise
+            # The block is committed, with a checkpoint of the new key. Crash here: the next start promotes it.
+            await asyncio.to_thread(promote_next, folder)
+            return block
 
     async def stop(self) -> None:
         """Commit what is waiting, then end. No draft is taken after. The database stays open; its owner closes it."""
@@ -222,9 +250,7 @@ class Sequencer:
     @property
     def log(self) -> Verifier:
         """The public key of the log; its name is the origin line."""
-        if self._signer is None:
-            raise StoreError("sequencer was not started")
-        return self._signer.verifier
+        return self._key().verifier
 
     def _published(self) -> Publication:
         if self._publication is None:
@@ -344,6 +370,7 @@ class Sequencer:
         """The blocks of `batch` on a copy of the chain's end; nothing of the sequencer changes."""
         head, salt = self._committed(), self.fold.genesis_salt
         frontier, last, time = head.frontier(), head.last, head.time
+        signer = self._key()
         rows: list[RawRow] = []
         blocks: list[tuple[_Waiting, Block]] = []
         for waiting in batch:
@@ -357,6 +384,8 @@ class Sequencer:
             except StoreError as error:
                 _fail(waiting, error)
                 continue
+            if isinstance(draft, RotateDraft):
+                signer = draft.new
             stored_head = draft.head if isinstance(draft, StoreDraft) else None
             rows.append(RawRow(block.height, block.raw, block.leaf, stored_head, columns))
             blocks.append((waiting, block))
@@ -364,7 +393,7 @@ class Sequencer:
             last, time = block.leaf, time_here
         sealed_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
         # Signed, but kept to ourselves until it is committed: whatever goes wrong before leaves a statement that nobody has seen.
-        return _Sealed(rows, blocks, sealed_head, self._checkpoint_of(sealed_head))
+        return _Sealed(rows, blocks, sealed_head, self._checkpoint_of(sealed_head, signer), signer)
 
     async def _write(self, sealed: _Sealed) -> None:
         """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
@@ -394,14 +423,27 @@ class Sequencer:
                 self.fold.apply(verify_block(row.raw, Digest(row.leaf)), names)
             self._head = kept
             self._published().advance([Digest(row.leaf) for row in rows], state.checkpoint)
+            await self._adopt_key(state.checkpoint)
         self._unsure = False
+
+    async def _adopt_key(self, checkpoint: bytes | None) -> None:
+        """A rotation whose outcome was unknown may turn out to be committed: then its key is the one that goes on."""
+        if not signed_by(checkpoint, self._key()):
+            folder = self._db.path.parent
+            following = await asyncio.to_thread(read_key, folder, NEXT_FILE)
+            if following is not None and signed_by(checkpoint, following):
+                self._signer = following
+                try:
+                    await asyncio.to_thread(promote_next, folder)
+                except StartError as error:
+                    log.error("%s; the next start tries again", error)
 
     def _publish(self, sealed: _Sealed) -> None:
         """The batch is on the disk. Nothing here may fail half way.
 
         Crash here: nobody was told of a committed batch, and the next start publishes it.
         """
-        self._head, self.fault = sealed.head, None
+        self._head, self._signer, self.fault = sealed.head, sealed.signer, None
         self._published().advance([block.leaf for _, block in sealed.blocks], sealed.checkpoint)
         for waiting, block in sealed.blocks:
             self.fold.apply(block, names_of(waiting.draft))

@@ -19,7 +19,7 @@ from edgeproxy.errors import ProofRefused, StartError
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.sequencer.recovery import Recovered
-from edgeproxy.storage.ledger_key import ensure_key, read_key, retire_key
+from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, ensure_key, promote_next, read_key, retire_key
 
 log = logging.getLogger("edgeproxy.sequencer")
 
@@ -59,6 +59,25 @@ def judge(recovered: Recovered, signer: Signer) -> Verdict:
     )
 
 
+def _finish_rotation(folder: Path, recovered: Recovered) -> None:
+    """A crash in a rotation left two keys: the one that signed the committed checkpoint is right."""
+    following = read_key(folder, NEXT_FILE)
+    if following is None:
+        return
+    if signed_by(recovered.checkpoint, following):
+        promote_next(folder)
+    else:
+        drop_next(folder)
+
+
+def signed_by(note: bytes | None, signer: Signer) -> bool:
+    """Whether `note` is a checkpoint of this key."""
+    try:
+        return note is not None and open_checkpoint(note, signer.verifier, signer.name).log is signer.verifier
+    except ProofRefused:
+        return False
+
+
 def _stated(note: bytes | None, signer: Signer) -> Checkpoint | None:
     """What this key signed last, as far as the ledger knows."""
     if note is None:
@@ -75,6 +94,7 @@ def open_key(folder: Path, name: str, recovered: Recovered, random_bytes: Callab
 
     `name` is for a new key only: one that exists keeps its own.
     """
+    _finish_rotation(folder, recovered)
     kept = read_key(folder)
     if kept is not None and judge(recovered, kept) is Verdict.RETIRES:
         aside = retire_key(folder)

@@ -17,13 +17,15 @@ from edgeproxy.ledger.note_keys import Signer, parse_signer
 from edgeproxy.storage.durable import FILE_MODE, remove, sync_folder, write_synced
 
 KEY_FILE = "ledger-key"
+NEXT_FILE = "ledger-key.next"
+"""The key that a rotation is about to hand over to."""
 _RETIRED = ".retired-"
 _LARGEST = 4096
 
 
-def read_key(folder: Path) -> Signer | None:
+def read_key(folder: Path, name: str = KEY_FILE) -> Signer | None:
     """The key in `folder`; None when there is none. Raises StartError when it cannot be used, and never quotes it."""
-    path = folder / KEY_FILE
+    path = folder / name
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST)
@@ -46,18 +48,45 @@ def ensure_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) ->
         _close_to_others(folder / KEY_FILE)
         return kept
     signer = Signer(name, random_bytes(32))
-    path = folder / KEY_FILE
-    draft = path.with_name(f"{KEY_FILE}.new")
+    _write(folder / KEY_FILE, signer)
+    return signer
+
+
+def write_next(folder: Path, signer: Signer) -> None:
+    """Keep the key that is about to take over, before anything is signed with it. Raises StartError.
+
+    Crash after: if the block of the rotation was committed, the next start promotes this key, and else it drops it.
+    """
+    _write(folder / NEXT_FILE, signer)
+
+
+def drop_next(folder: Path) -> None:
+    """Nothing was signed with the next key, and nothing will be."""
+    remove(folder / NEXT_FILE)
+
+
+def promote_next(folder: Path) -> None:
+    """The next key signed a committed checkpoint: it is the key from now on. Raises StartError."""
+    retire_key(folder)
+    try:
+        # Crash before: no key, and a next one whose checkpoint is in the ledger; the next start goes on here.
+        (folder / NEXT_FILE).rename(folder / KEY_FILE)
+        sync_folder(folder)
+    except OSError as error:
+        raise StartError("key of the ledger cannot be written", path=folder / KEY_FILE, why=error.strerror) from error
+
+
+def _write(path: Path, signer: Signer) -> None:
+    draft = path.with_name(f"{path.name}.new")
     try:
         # Crash before the rename: a draft, which the next start removes; nothing was signed with it.
         remove(draft)
         write_synced(draft, signer.private().encode() + b"\n")
         draft.rename(path)
         # Crash here: the name may be lost in a power cut, and with it a key that has signed nothing either.
-        sync_folder(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise StartError("key of the ledger cannot be written", path=path, why=error.strerror) from error
-    return signer
 
 
 def retire_key(folder: Path) -> Path | None:

@@ -180,3 +180,15 @@ async def test_damage_is_answered_with_an_error_and_not_with_bytes(tmp_path: Pat
         assert (await client.ask(f"{PREFIX}tile/entries/000")).status == 503
         assert (await client.ask(f"{PREFIX}tile/0/000")).status == 200
         assert (await client.ask(f"{PREFIX}tile/entries/001.p/1")).status == 200
+
+
+async def test_a_running_edge_gets_a_new_key(tmp_path: Path) -> None:
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        old, data = edge.sequencer.log, str(edge.config.edge.data)
+        told = json_of(await asyncio.to_thread(command, "ledger", "rotate", "--json", "--data", data))
+        assert (told["height"], told["old"], told["vkey"]) == (1, str(old), str(edge.sequencer.log))
+        assert (await _stated(client, edge)).size == 2
+        shown = json_of(await asyncio.to_thread(command, "ledger", "show", "1", "--json", "--data", data))
+        assert shown["block"]["op"] == "rotate"
+        with pytest.raises(ProofRefused, match="known key"):
+            open_checkpoint((await client.ask(f"{PREFIX}checkpoint")).body, old, old.name)

@@ -111,6 +111,10 @@ class StandInBackend:
             "final_size": None,
         }
 
+    async def ledger_rotate(self) -> dict[str, Any]:
+        self.asked.append(("rotate",))
+        return {"height": 10, "vkey": "new", "old": "old"}
+
     async def ledger_show(self, height: int) -> dict[str, Any] | None:
         if height != 3:
             return None

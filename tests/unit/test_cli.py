@@ -76,6 +76,8 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
         "head",
         "show",
         "history",
+        "rotate",
+        "prove",
         "verify",
     ]
 

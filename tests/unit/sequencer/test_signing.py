@@ -1,5 +1,7 @@
 """The log's key and its checkpoints: what is signed when, what a start finds, and that no key ever contradicts itself."""
 
+import asyncio
+import shutil
 import sqlite3
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,14 +11,16 @@ import pytest
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StartError, StoreError, StoreFull
+from edgeproxy.ledger.block import Rotate
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.proofs import consistency_proof, verify_consistency
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, tiles_of, verify_bundle
+from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.ledger_db import LEDGER_FILE
-from edgeproxy.storage.ledger_key import KEY_FILE, ensure_key, read_key
+from edgeproxy.storage.ledger_key import KEY_FILE, NEXT_FILE, ensure_key, read_key, write_next
 from edgeproxy.storage.ledger_rows import CHECKPOINT
 from tests.support.ledgers import Ledger, store_draft
 from tests.support.trees import nodes_of
@@ -272,3 +276,90 @@ async def test_a_full_disk_publishes_nothing_new(tmp_path: Path) -> None:
         assert isinstance(futures[0].exception(), StoreFull)
         assert ledger.sequencer.publication.checkpoint == before
         assert (await ledger.db.read_state()).checkpoint == before
+
+
+# -- rotation --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_rotation_hands_over_in_a_block_that_the_old_key_signs(tmp_path: Path) -> None:
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(2)
+        old = ledger.sequencer.log
+        block = await ledger.sequencer.rotate()
+        new = ledger.sequencer.log
+        assert isinstance(block.entry, Rotate)
+        assert (block.entry.old, block.entry.new) == (str(old), str(new))
+        assert new.name == old.name
+        assert _stated(ledger).size == 4
+        await ledger.fill(2, start=10)
+        again = await ledger.sequencer.rotate()
+        assert isinstance(again.entry, Rotate)
+        assert again.entry.old == str(new)
+        newest = ledger.sequencer.log
+    assert (tmp_path / f"{KEY_FILE}.retired-2").exists()
+    assert not (tmp_path / NEXT_FILE).exists()
+    async with Ledger(tmp_path) as ledger:
+        assert ledger.sequencer.log == newest
+        assert not ledger.sequencer.recovered.faults  # type: ignore[union-attr]
+        assert _stated(ledger).size == 7
+    assert audit_now(tmp_path, bodies=False).is_clean
+
+
+@pytest.mark.parametrize("step", ["next key kept", "block committed", "old key moved"])
+async def test_a_crash_in_a_rotation_leaves_one_key_and_it_is_the_right_one(tmp_path: Path, step: str) -> None:
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(2)
+        old = ledger.sequencer.log
+        await asyncio.to_thread(shutil.copy, tmp_path / KEY_FILE, tmp_path / "old")
+        if step == "next key kept":
+            write_next(tmp_path, Signer(old.name, bytes(range(32))))
+        else:
+            await ledger.sequencer.rotate()
+        new = ledger.sequencer.log
+    if step != "next key kept":  # put the files back as they were before the last steps
+        (tmp_path / KEY_FILE).rename(tmp_path / NEXT_FILE)
+        if step == "block committed":
+            (tmp_path / "old").rename(tmp_path / KEY_FILE)
+            (tmp_path / f"{KEY_FILE}.retired-1").unlink()
+    async with Ledger(tmp_path) as ledger:
+        assert ledger.sequencer.log == (old if step == "next key kept" else new)
+        assert not (tmp_path / NEXT_FILE).exists()
+        await ledger.fill(1, start=50)
+        size = _stated(ledger).size
+    assert size == (4 if step == "next key kept" else 5)
+
+
+@pytest.mark.parametrize("persisted", [False, True], ids=["failed", "failed but persisted"])
+@pytest.mark.parametrize("readable", [False, True], ids=["disk unreadable then", "disk readable then"])
+async def test_a_rotation_of_uncertain_outcome_ends_with_the_key_that_the_ledger_says(
+    tmp_path: Path, *, persisted: bool, readable: bool
+) -> None:
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(2)
+        old, write, read = ledger.sequencer.log, ledger.db.append, ledger.db.read_state
+
+        async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
+            if persisted:
+                await write(rows, head, checkpoint)
+            raise StoreError("ledger database failed")
+
+        async def failing_read() -> object:
+            raise StoreError("ledger database failed")
+
+        ledger.db.append = failing_write  # type: ignore[method-assign]
+        if not readable:
+            ledger.db.read_state = failing_read  # type: ignore[assignment,method-assign]
+        if persisted and readable:
+            await ledger.sequencer.rotate()
+        else:
+            with pytest.raises(StoreError):
+                await ledger.sequencer.rotate()
+        ledger.db.append, ledger.db.read_state = write, read  # type: ignore[method-assign]
+        await ledger.sequencer.append(store_draft(40))
+        log = ledger.sequencer.log
+        assert (log != old) == persisted
+        assert _stated(ledger).size == (5 if persisted else 4)
+    async with Ledger(tmp_path) as ledger:
+        assert ledger.sequencer.log == log
+        assert not (tmp_path / NEXT_FILE).exists()
+    assert audit_now(tmp_path, bodies=False).is_clean
