@@ -123,9 +123,11 @@ def _tune(connection: sqlite3.Connection) -> None:
 
 
 def create(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new database, all or nothing."""
-    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    """Make the tables of a new database and say which format it is, all or nothing."""
+    connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA}")
+    # Crash before the commit: an empty file. Tables without a format would look like damage.
     put_format(connection)
+    connection.execute("COMMIT")
 
 
 def put_format(connection: sqlite3.Connection) -> None:
