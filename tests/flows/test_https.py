@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -249,6 +250,17 @@ def test_what_cannot_be_imported_is_refused(tmp_path: Path, names: tuple[str, ..
     assert not list((tmp_path / "data").glob("tls/certificates/*/*.pem"))
 
 
+def test_what_root_imports_belongs_to_the_user_of_the_edge(tmp_path: Path) -> None:
+    need(root=True)
+    (tmp_path / "data").mkdir(mode=0o700)
+    os.chown(tmp_path / "data", 12_345, 12_346)
+    done = command("certs", "import", "a.test", *files(tmp_path, authority().issue("a.test")), "--data", str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    made = list((tmp_path / "data").rglob("*"))
+    assert any(path.suffix == ".pem" for path in made)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12_345, 12_346)}
+
+
 async def test_tokens_that_are_not_ours_are_answered_by_the_old_server(tmp_path: Path) -> None:
     asked = []
 
@@ -345,6 +357,20 @@ async def test_a_name_that_is_not_served_gets_an_alert(tmp_path: Path) -> None:
                     async with connected(edge.https, name, blind()):
                         pass
             assert (await edge.ask("a.test")).status == 200
+
+
+async def test_behind_a_proxy_that_is_trusted_its_word_counts_for_what_is_secure(tmp_path: Path) -> None:
+    put_into_vault(tmp_path / "data", authority().issue("a.test"))
+    with secure_edge(tmp_path) as edge:
+        async with origin() as running:
+            path = edge.configure(site(running.url, "a.test"))
+            path.write_text(path.read_text().replace("[edge]", '[edge]\ntrusted_proxies = ["127.0.0.1"]'))
+            await edge.start()
+            await kept(edge, "a.test")
+            for target in ("/", "/kept", "/kept"):
+                assert (await edge.plain("a.test", target)).status == 308
+                assert (await edge.plain("a.test", target, "X-Forwarded-Proto: https")).status == 200
+                assert (await edge.plain("a.test", target, "X-Forwarded-Proto: http")).status == 308
 
 
 # --- on demand
