@@ -80,7 +80,7 @@ def _read(path: Path) -> bytes:
 
 
 def _enter_as_its_owner(folder: Path) -> None:
-    """Go into the data folder, made where the edge never ran yet; root becomes its owner, the edge, who has to read what is stored.
+    """Go into the data folder, made where the edge never ran yet; root becomes its owner, who has to read what is stored.
 
     The key is read before, since often only root may, and paths are relative after, since only root may come along here.
     """

@@ -115,7 +115,10 @@ def check(
         sites = [{"name": site.name, "hosts": list(site.hosts), "origins": list(site.origins)} for site in loaded.sites]
         print_json({"ok": True, "faults": [], "sites": sites})
         return
-    print_line(f"{config}: good, {count_text(len(loaded.sites), 'site')}, listening on {', '.join(map(str, loaded.listen.http))}")
+    listen = ", ".join(map(str, loaded.listen.http))
+    if loaded.listen.https:
+        listen += f", with TLS on {', '.join(map(str, loaded.listen.https))}"
+    print_line(f"{config}: good, {count_text(len(loaded.sites), 'site')}, listening on {listen}")
     print_table(
         ("hosts", "origins"),
         [(", ".join(site.hosts), ", ".join(site.origins)) for site in loaded.sites],

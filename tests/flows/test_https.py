@@ -14,6 +14,7 @@ from aiohttp import web
 from cryptography import x509
 
 from tests.support.certificates import TestCertificate, authority
+from tests.support.challenge_servers import dns_hook_script
 from tests.support.edge import command, until
 from tests.support.https import (
     PATIENCE,
@@ -137,6 +138,23 @@ async def test_names_are_proved_by_tls_alone_and_the_hook_is_told(tmp_path: Path
             assert {event["certificate"]["directory"] for event in events} == {pebble.directory}
             assert "obtained a.test" in (tmp_path / "arguments").read_text()
             assert not any("PRIVATE" in line for line in (tmp_path / "told").read_text())
+
+
+async def test_a_wildcard_by_the_dns_hook_from_the_second_authority_while_the_first_is_down(tmp_path: Path) -> None:
+    need(*PROGRAMS)
+    (nobody,) = free_ports(1)
+    with running_pebble(tmp_path / "ca", nonce_reject=20) as pebble, secure_edge(tmp_path, pebble) as edge:
+        async with origin() as running:
+            second = f'fallback = [{{ directory = "{pebble.directory}", directory_ca_file = "{pebble.ca_file}" }}]'
+            hook = f'challenges = ["dns-01"]\ndns_hook = ["{dns_hook_script(tmp_path, pebble.dns)}"]'
+            edge.configure(site(running.url, "*.a.test"), acme=f'directory = "https://127.0.0.1:{nobody}/dir"\n{second}\n{hook}')
+            await edge.start()
+            assert (await edge.verified("x.a.test")).status == 200
+            assert (await edge.ask("y.a.test", http2=True)).status == 200
+            for name in ("a.test", "x.y.a.test"):
+                with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+                    await edge.ask(name)
+            assert (await edge.certificate("*.a.test"))["directory"] == pebble.directory
 
 
 async def test_a_renewal_that_is_asked_for_takes_over_without_a_break(tmp_path: Path) -> None:
@@ -371,6 +389,24 @@ async def test_behind_a_proxy_that_is_trusted_its_word_counts_for_what_is_secure
                 assert (await edge.plain("a.test", target)).status == 308
                 assert (await edge.plain("a.test", target, "X-Forwarded-Proto: https")).status == 200
                 assert (await edge.plain("a.test", target, "X-Forwarded-Proto: http")).status == 308
+
+
+async def test_addresses_of_both_families_get_their_own_certificates(tmp_path: Path) -> None:
+    with secure_edge(tmp_path) as edge:
+        async with origin() as running:
+            path = edge.configure(site(running.url, "127.0.0.1", "[::1]", "localhost"))
+            path.write_text(path.read_text().replace("https = [", f'https = ["[::1]:{edge.https}", '))
+            await edge.start()
+            for address, name in (("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "localhost"), ("::1", "localhost")):
+                _, writer = await asyncio.open_connection(address, edge.https, ssl=blind(), server_hostname=name)
+                shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(True))
+                writer.transport.abort()
+                names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+                assert [str(one.value) for one in names] == [name]
+                assert shown.issuer == shown.subject
+            assert {one["state"] for one in await edge.certificates()} == {"local"}
+            moved = await edge.plain("[::1]", "/x")
+            assert (moved.status, moved["location"]) == (308, f"https://[::1]:{edge.https}/x")
 
 
 # --- on demand

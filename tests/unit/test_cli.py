@@ -141,6 +141,17 @@ def test_check_says_that_a_file_is_good(command: Command, tmp_path: Path) -> Non
     ]
 
 
+def test_check_names_the_addresses_with_tls(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(
+        f'[edge]\ndata = "{tmp_path}/data"\n[acme]\nemail = "a@example.org"\n'
+        '[[site]]\nhosts = ["a.org"]\norigins = ["http://127.0.0.1:1"]\n'
+    )
+    status, out, _ = command("check", "--config", str(path))
+    assert status == 0
+    assert "listening on :80, with TLS on :443" in out
+
+
 def test_check_prints_every_fault_and_ends_with_status_2(command: Command, tmp_path: Path) -> None:
     (tmp_path / "e.toml").write_text("[edge]\nnoed = 1\nworkers = 9\n" + SITE + "[site.cache]\ndefault_ttl = 12\n")
     status, out, err = command("check", "--config", "e.toml")
