@@ -438,6 +438,32 @@ async def test_a_name_nobody_listed_gets_a_certificate_where_the_operator_says_y
             assert service.count("/ask") == 2
 
 
+# --- the end
+
+
+async def test_an_authority_that_says_nothing_keeps_the_edge_from_neither_serving_nor_ending(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with secure_edge(tmp_path) as edge:
+        async with origin() as running:
+            edge.configure(site(running.url, "a.test"), acme=f'directory = "http://127.0.0.1:{port}/dir"')
+            await edge.start()
+            async with asyncio.timeout(PATIENCE):
+                await asked.wait()
+            assert (await edge.shown("a.test")).serial_number
+            assert (await edge.certificate("a.test"))["state"] == "obtaining"
+            assert await asyncio.to_thread(edge.process.stop, 10.0) == 0
+            assert "Traceback" not in edge.log
+    server.close()
+
+
 # --- reload
 
 
