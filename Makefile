@@ -11,7 +11,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 SOURCES := pyproject.toml constraints.txt
 
 # Debian packages that the tests need beyond Python, make and git, as COMMAND:PACKAGE.
-SYSTEM_PACKAGES := curl:curl
+SYSTEM_PACKAGES := curl:curl openssl:openssl h2load:nghttp2-client nghttp:nghttp2-client chromium:chromium testssl:testssl.sh \
+  pebble:pebble pebble-challtestsrv:pebble ip:iproute2 unshare:util-linux
 NODE_PARTS := tests/conformance
 
 .PHONY: help
@@ -52,10 +53,17 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@$(INSTALL) --editable '.[dev,bench]'
 	@touch $@
 
+# sslyze needs another cryptography than the edge does.
+.venv-sslyze/.installed: $(VENV)/bin/python
+	@echo "installing sslyze"
+	@$(BIN)/python -m venv --clear .venv-sslyze
+	@.venv-sslyze/bin/python -m pip install --quiet --disable-pip-version-check --no-input 'sslyze==6.3.1'
+	@touch $@
+
 # --- checking
 
 .PHONY: test
-test: $(VENV)/.installed-dev system-parts node-parts check unit ## install what the tests need, then run them all
+test: $(VENV)/.installed-dev system-parts node-parts .venv-sslyze/.installed check unit ## install what the tests need, then run them all
 
 .PHONY: check
 check: lint types layers ## lint, types and layers
@@ -75,8 +83,12 @@ layers: $(VENV)/.installed-dev
 # One process: tests that measure memory or count syscalls must not share the machine with others.
 .PHONY: unit
 unit: $(VENV)/.installed-dev
-	@$(BIN)/pytest -m "not crash and not conformance"
+	@$(BIN)/pytest -m "not crash and not conformance and not scanner"
 	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
+
+.PHONY: scanners
+scanners: $(VENV)/.installed-dev .venv-sslyze/.installed ## sslyze and testssl against the TLS front door
+	@$(BIN)/pytest -m "scanner or not scanner" tests/conformance/test_tls_scanners.py
 
 .PHONY: conformance
 conformance: $(VENV)/.installed-dev node-parts ## the suite http-cache-tests against the real edge
@@ -90,6 +102,7 @@ crash: $(VENV)/.installed-dev ## kill the edge with SIGKILL at least 100 times u
 bench: $(VENV)/.installed-bench ## benchmarks of the core, then side by side with other proxies
 	@$(BIN)/pytest --benchmark-only -p no:cacheprovider benchmarks/micro
 	@$(BIN)/python -m benchmarks.load
+	@$(BIN)/python -m benchmarks.handshake
 
 # --- parts that are not Python: named and left out where they cannot be had, a failure with CI=true
 
@@ -117,5 +130,5 @@ node-parts:
 
 .PHONY: clean
 clean: ## remove what the verbs made, except the data of an edge
-	rm -rf $(VENV) $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
+	rm -rf $(VENV) .venv-sslyze $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
 	find edgeproxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

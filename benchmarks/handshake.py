@@ -2,34 +2,31 @@
 
 `python -m benchmarks.handshake` prints the server's CPU for each connection (handshake, one small answer, close), full and
 resumed, smallest and median of several rounds that take turns. The client is `openssl s_time`, one connection after the other.
+The same plain server stands beside whole servers in `benchmarks.load`.
 """
 
 import argparse
 import asyncio
 import contextlib
-import datetime
 import json
 import re
 import resource
-import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import cast
+from pathlib import Path
 
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from benchmarks.authority import HOST, make_identity, write_identity
 from benchmarks.machine import line
+from benchmarks.plain_tls import GOAL, Answering, start_plain
 from edgeproxy.clock import SystemClock
 from edgeproxy.serving.connections import Connections
 from edgeproxy.serving.settings import ServingSettings
-from edgeproxy.tls.contexts import CIPHERS, GROUPS, Contexts, TlsPolicy
+from edgeproxy.tls.contexts import Contexts, TlsPolicy
 from edgeproxy.tls.dispatch import Directory, Dispatch, Served
 from edgeproxy.tls.front import FrontDoor, FrontSettings
 from edgeproxy.tls.handshakes import Handshake
@@ -37,62 +34,18 @@ from edgeproxy.tls.openssl import find_openssl
 from edgeproxy.tls.tickets import TicketKeys
 
 KINDS = ("plain", "front")
-ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
-GOAL = 1.15
 
 
-class Answering(asyncio.Protocol):
-    """One answer to whatever is asked, then the end: the same for both servers, so that only the way in differs."""
-
-    served = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is none of asyncio's classes
-
-    def data_received(self, data: bytes) -> None:
-        type(self).served += 1
-        self.transport.write(ANSWER)
-        self.transport.close()
+async def _start_plain() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        return await start_plain(write_identity(make_identity(), Path(folder) / "identity").chain_and_key)
 
 
-class Pem:
-    """Chain and key of a self-signed P-256 certificate."""
-
-    def __init__(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now)
-        leaf = builder.not_valid_after(now + datetime.timedelta(days=1)).sign(key, hashes.SHA256())
-        self.chain = leaf.public_bytes(serialization.Encoding.PEM)
-        self.key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        self.fingerprint = leaf.fingerprint(hashes.SHA256()).hex()
-
-
-async def _start_plain(certificate: Pem) -> int:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_ciphers(CIPHERS)
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    openssl = find_openssl()
-    if openssl is not None:
-        openssl.set_groups(context, GROUPS)
-    with tempfile.NamedTemporaryFile() as file:
-        file.write(certificate.key + certificate.chain)
-        file.flush()
-        context.load_cert_chain(file.name)
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0, ssl=context, backlog=1024)
-    port: int = server.sockets[0].getsockname()[1]
-    return port
-
-
-async def _start_front(certificate: Pem) -> int:
+async def _start_front() -> int:
     clock = SystemClock()
     contexts = Contexts(TicketKeys.temporary(clock), find_openssl())
-    served = Served(certificate, TlsPolicy(), "localhost")
-    dispatch = Dispatch(Directory({"localhost": served}, served), contexts)
+    served = Served(make_identity(), TlsPolicy(), HOST)
+    dispatch = Dispatch(Directory({HOST: served}, served), contexts)
 
     def make(handshake: Handshake) -> asyncio.Protocol:
         return Answering()
@@ -106,7 +59,7 @@ async def _start_front(certificate: Pem) -> int:
 
 async def _serve(kind: str) -> None:
     """Until the standard input ends; then print what was served and what it cost."""
-    port = await {"plain": _start_plain, "front": _start_front}[kind](Pem())
+    port = await {"plain": _start_plain, "front": _start_front}[kind]()
     print(port, flush=True)
     before = resource.getrusage(resource.RUSAGE_SELF)
     await asyncio.to_thread(sys.stdin.read)

@@ -164,6 +164,7 @@ class Edge:
 
     async def _open_front(self) -> None:
         config, closing = self.config, self._closing
+        self._inherited = systemd.inherited_sockets()
         self._origins: dict[object, OriginClient] = {}
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
@@ -185,11 +186,10 @@ class Edge:
         self.handler.challenge = self.https.challenge
         self._open_gauges()
         # Handed-over sockets replace the configured addresses: systemd has bound those already.
-        sockets = systemd.inherited_sockets()
-        self._has_inherited = bool(sockets)
-        await self.listener.start([] if sockets else [str(address) for address in config.listen.http], sockets)
+        plain = self._inherited.http
+        await self.listener.start([] if plain else [str(address) for address in config.listen.http], plain)
         closing.push_async_callback(self.listener.close)
-        await self.https.start()
+        await self.https.start(self._inherited.https)
         self.backend = Backend(self)
         admin = config.listen.admin
         data = config.edge.data
@@ -238,9 +238,13 @@ class Edge:
 
     def _build_sites(self, config: Config) -> Sites:
         trusted = tuple(str(network) for network in config.edge.trusted_proxies)
-        https = config.listen.https
-        port = https[0].port or 443 if https else None
-        return Sites(tuple(self._build_site(site, trusted, port) for site in config.sites))
+        return Sites(tuple(self._build_site(site, trusted, self._https_port(config)) for site in config.sites))
+
+    def _https_port(self, config: Config) -> int | None:
+        """The port that plain HTTP is sent to; None where nothing is served over HTTPS."""
+        if self._inherited.https:
+            return 443
+        return config.listen.https[0].port or 443 if config.listen.https else None
 
     def _build_site(self, site: SiteConfig, trusted: tuple[str, ...], https_port: int | None) -> Site:
         origins = [Origin(str(url), tls_verify=site.origin.tls_verify, ca_file=site.origin.ca_file) for url in site.origins]
@@ -308,14 +312,14 @@ class Edge:
 
     async def _replace_listeners(self, config: Config, sites: Sites) -> None:
         """Raises StartError, and then both ways in are as they were."""
-        if not self._has_inherited:
+        if not self._inherited.http:
             await self.listener.replace([str(address) for address in config.listen.http])
         self.https.sites = sites
         try:
             await self.https.apply(config)
         except StartError:
             self.https.sites = self.handler.sites
-            if not self._has_inherited:
+            if not self._inherited.http:
                 await self.listener.replace([str(address) for address in self.config.listen.http])
             raise
 

@@ -8,7 +8,8 @@ Without an address in `listen.https` nothing here is opened, and a reload that b
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -41,7 +42,6 @@ from edgeproxy.tls.keeper import CertificateStatus, Keeper, KeeperSettings, Want
 from edgeproxy.tls.on_demand import OnDemand, OnDemandSettings
 from edgeproxy.tls.openssl import find_openssl
 from edgeproxy.tls.self_check import SelfCheck, SelfCheckSettings
-from edgeproxy.tls.self_signed import is_public_authority
 from edgeproxy.tls.tickets import TicketKeys
 from edgeproxy.tls.vault import Vault
 
@@ -96,20 +96,23 @@ class Https:
         """Set at each reload, before `apply`: which site a name that nobody configured belongs to."""
         self._directory = Directory()
         self._policies: dict[str, TlsPolicy] = {}
+        self._has_inherited = False
         self._keeping: _Keeping | None = None
         self._session: aiohttp.ClientSession | None = None
         self.front: FrontDoor | None = None
         """None, like `_keeping`, until there is an address to listen on."""
 
-    async def start(self) -> None:
+    async def start(self, sockets: Sequence[socket.socket] = ()) -> None:
         """Serve what the vault has, and begin to keep certificates, where there is an address to serve on.
 
-        Raises StartError, and then nothing of it runs.
+        `sockets` are bound ones that were handed over; they take the place of `listen.https`. Raises StartError, and then nothing
+        of it runs.
         """
-        if self._config.listen.https:
-            await self._open()
+        self._has_inherited = bool(sockets)
+        if sockets or self._config.listen.https:
+            await self._open(sockets)
 
-    async def _open(self) -> None:
+    async def _open(self, sockets: Sequence[socket.socket]) -> None:
         keeping = self._keeping = _Keeping(self._config.acme, self._folder, self.challenges, self._clock)
         keeping.keeper.on_change = self._changed
         try:
@@ -122,7 +125,7 @@ class Https:
             obtain = self._obtain if keeping.on_demand else None
             dispatch = Dispatch(self._directory, Contexts(tickets, find_openssl()), self.challenges, obtain)
             front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
-            await front.start([str(address) for address in self._config.listen.https])
+            await front.start([] if sockets else [str(address) for address in self._config.listen.https], sockets)
         except BaseException:
             self._keeping = None
             await keeping.close()
@@ -144,7 +147,8 @@ class Https:
                 await self.start()
                 return
             policies = _policies(config)
-            await self.front.replace([str(address) for address in config.listen.https])
+            if not self._has_inherited:
+                await self.front.replace([str(address) for address in config.listen.https])
         except BaseException:
             self._config = before
             raise
@@ -294,11 +298,9 @@ def _authority(acme: Acme, authority: AcmeAuthority) -> Authority:
 
 def _keeper_settings(acme: Acme, challenges: Challenges) -> KeeperSettings:
     directories = tuple(authority.directory for authority in acme.authorities)
-    # Only public authorities are known to look at ports 80 and 443; one's own may look anywhere.
-    checks = acme.self_check and bool(directories) and all(map(is_public_authority, directories))
     return KeeperSettings(
         chosen_directories=directories if acme.directory else directories[1:],
-        self_check=SelfCheck(challenges, SelfCheckSettings()) if checks else None,
+        self_check=SelfCheck(challenges, SelfCheckSettings()) if acme.self_check else None,
     )
 
 

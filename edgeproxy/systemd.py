@@ -5,18 +5,30 @@ Owns: the two small protocols (sd_listen_fds(3), sd_notify(3)). Without systemd 
 
 import os
 import socket
+from typing import NamedTuple
 
 FIRST_SOCKET = 3
 
 
-def inherited_sockets() -> list[socket.socket]:
-    """The listening sockets that systemd opened for us (`LISTEN_FDS`), so that a restart refuses nobody."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
+class Inherited(NamedTuple):
+    """Listening sockets that systemd opened for us, so that a restart refuses nobody."""
+
+    http: list[socket.socket]
+    https: list[socket.socket]
+    """Those with `FileDescriptorName=https`."""
+
+
+def inherited_sockets() -> Inherited:
+    """What `LISTEN_FDS` and `LISTEN_FDNAMES` say."""
+    found = Inherited([], [])
     count = os.environ.get("LISTEN_FDS", "")
-    if not count.isdigit():
-        return []
-    return [socket.socket(fileno=FIRST_SOCKET + offset) for offset in range(int(count))]
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or not count.isdigit():
+        return found
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    for offset in range(int(count)):
+        name = names[offset] if offset < len(names) else ""
+        (found.https if name == "https" else found.http).append(socket.socket(fileno=FIRST_SOCKET + offset))
+    return found
 
 
 def notify(state: str) -> None:

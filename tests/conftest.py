@@ -2,17 +2,12 @@
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("fast", max_examples=150, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "deep", max_examples=20_000, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "scanner: runs testssl for more than a minute (make scanners)")
 
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))

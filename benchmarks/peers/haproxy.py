@@ -1,8 +1,6 @@
 """HAProxy: its cache of small objects in memory, one thread. It has no log file of its own and no coalescing; logging is off."""
 
-from pathlib import Path
-
-from benchmarks.peers.peer import said_by
+from benchmarks.peers.peer import Place, said_by
 
 CONFIG = """
 global
@@ -24,6 +22,7 @@ cache edge
 
 frontend clients
     bind 127.0.0.1:{port} backlog 1024
+    bind 127.0.0.1:{tls_port} backlog 1024 ssl crt {chain_and_key} alpn h2,http/1.1 ssl-min-ver TLSv1.2
     http-request cache-use edge
     http-response cache-store edge
     default_backend origin
@@ -41,7 +40,11 @@ class Haproxy:
     def version(self) -> str:
         return " ".join(said_by("haproxy", "-v").split()[:3])
 
-    def command(self, folder: Path, port: int, origin: int) -> list[str]:
-        config = folder / "haproxy.cfg"
-        config.write_text(CONFIG.format(port=port, origin=origin), encoding="utf-8")
+    def lacks(self, scenario: str) -> str | None:
+        return None
+
+    def command(self, place: Place) -> list[str]:
+        config = place.folder / "haproxy.cfg"
+        ports = {"port": place.port, "tls_port": place.tls_port, "origin": place.origin}
+        config.write_text(CONFIG.format(chain_and_key=place.identity.chain_and_key, **ports), encoding="utf-8")
         return ["haproxy", "-db", "-f", str(config)]

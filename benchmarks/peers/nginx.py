@@ -1,9 +1,8 @@
 """nginx: proxy_cache on disk, which the page cache holds, one worker, buffered access log, cache lock against stampedes."""
 
 import resource
-from pathlib import Path
 
-from benchmarks.peers.peer import said_by
+from benchmarks.peers.peer import Place, said_by
 
 WANTED_FILES = 131_072
 
@@ -32,6 +31,11 @@ http {{
     upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; }}
     server {{
         listen 127.0.0.1:{port} backlog=1024;
+        listen 127.0.0.1:{tls_port} ssl http2 backlog=1024;
+        ssl_certificate {chain};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_cache shared:tls:10m;
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
@@ -65,9 +69,21 @@ class Nginx:
     def version(self) -> str:
         return said_by("nginx", "-v").partition(": ")[2]
 
-    def command(self, folder: Path, port: int, origin: int) -> list[str]:
-        config = folder / "nginx.conf"
+    def lacks(self, scenario: str) -> str | None:
+        return None
+
+    def command(self, place: Place) -> list[str]:
+        config, identity = place.folder / "nginx.conf", place.identity
         files = open_files_allowed()
-        text = CONFIG.format(folder=folder, port=port, origin=origin, files=files, kept_open=files // 2)
+        text = CONFIG.format(
+            folder=place.folder,
+            port=place.port,
+            tls_port=place.tls_port,
+            origin=place.origin,
+            chain=identity.chain,
+            key=identity.key,
+            files=files,
+            kept_open=files // 2,
+        )
         config.write_text(text, encoding="utf-8")
-        return ["nginx", "-c", str(config), "-p", str(folder)]
+        return ["nginx", "-c", str(config), "-p", str(place.folder)]

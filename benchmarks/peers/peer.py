@@ -1,8 +1,22 @@
 """What a server must tell to be compared."""
 
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from benchmarks.authority import IdentityFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server runs: a folder of its own (empty), ports of the loopback address, the origin's port, its certificate."""
+
+    folder: Path
+    port: int
+    tls_port: int
+    origin: int
+    identity: IdentityFiles
 
 
 class Peer(Protocol):
@@ -20,15 +34,19 @@ class Peer(Protocol):
 
     @property
     def package(self) -> str | None:
-        """The Debian package it comes in."""
+        """The Debian package it comes in; None for what a package of the virtual environment brings."""
         ...
 
     def version(self) -> str:
         """For the record of a run."""
         ...
 
-    def command(self, folder: Path, port: int, origin: int) -> list[str]:
-        """Write the configuration into `folder` (empty, its own) and give the command that runs in the foreground."""
+    def lacks(self, scenario: str) -> str | None:
+        """Why it cannot be asked for the scenario of this key, by what it is; None when it can."""
+        ...
+
+    def command(self, place: Place) -> list[str]:
+        """Prepare the folder (configuration, certificate) and give the command that runs in the foreground."""
         ...
 
 

@@ -56,16 +56,14 @@ def import_certificate(
 
     from edgeproxy.clock import SystemClock
     from edgeproxy.https import data_folder as vault_folder
-    from edgeproxy.tls.certificate import check_import, parse_certificate
     from edgeproxy.tls.vault import Vault
 
     clock = SystemClock()
-    parsed = parse_certificate(_read(certificate), _read(key))
-    check_import(parsed, name, clock.seconds())
+    chain, private = _read(certificate), _read(key)
     _enter_as_its_owner(data_folder(data, config))
     vault = Vault(vault_folder(Path()), clock)
     vault.open()
-    asyncio.run(vault.store(parsed))
+    parsed = asyncio.run(vault.import_pair(name, chain, private))
     if json:
         print_json({"names": list(parsed.names), "not_after": parsed.not_after, "fingerprint": parsed.fingerprint})
     else:

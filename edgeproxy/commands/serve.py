@@ -54,6 +54,9 @@ def run(
     ] = None,
 ) -> None:
     """Run the edge in front of a site. Flags win over the file, the file over the defaults."""
+    from edgeproxy.launch import start_over
+
+    start_over()
     from edgeproxy.config import Flags, load
 
     flags = Flags(
@@ -115,10 +118,8 @@ def check(
         sites = [{"name": site.name, "hosts": list(site.hosts), "origins": list(site.origins)} for site in loaded.sites]
         print_json({"ok": True, "faults": [], "sites": sites})
         return
-    listen = ", ".join(map(str, loaded.listen.http))
-    if loaded.listen.https:
-        listen += f", with TLS on {', '.join(map(str, loaded.listen.https))}"
-    print_line(f"{config}: good, {count_text(len(loaded.sites), 'site')}, listening on {listen}")
+    addresses = ", ".join((*map(str, loaded.listen.http), *(f"{address} with TLS" for address in loaded.listen.https)))
+    print_line(f"{config}: good, {count_text(len(loaded.sites), 'site')}, listening on {addresses}")
     print_table(
         ("hosts", "origins"),
         [(", ".join(site.hosts), ", ".join(site.origins)) for site in loaded.sites],

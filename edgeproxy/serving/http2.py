@@ -159,6 +159,9 @@ class Http2Connection(asyncio.Protocol):
     def on_request(self, number: int, block: HeaderBlock, *, ended: bool) -> None:
         """A stream was opened."""
         self._touched = True
+        if self._state in _DEAF:
+            self._framing.reset(number, Code.REFUSED_STREAM)  # it was behind what ended the connection, in the same bytes
+            return
         if self._state is State.LEAVING or self._load() >= self._most:
             self._framing.reset(number, Code.REFUSED_STREAM)
             self._framing.blame(Spent.REFUSED)
@@ -405,6 +408,8 @@ class Http2Connection(asyncio.Protocol):
 
     def _fail(self, fault: ConnectionFault) -> None:
         """The client broke the rules: say which, and linger so that it can read that."""
+        if self._state in _DEAF:
+            return
         log.debug("HTTP/2 connection of %s ended: %s (%s)", self.peer.address, fault.text, fault.code.name)
         self._framing.go_away(fault.code, fault.text)
         self._flush()

@@ -5,7 +5,7 @@ an attempt begins (`tls.decisions`), nor store or serve anything.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -70,6 +70,11 @@ class Outcome:
     """Names whose validation failed before it succeeded in another way."""
 
     @property
+    def failed_names(self) -> tuple[str, ...]:
+        """Names whose validation failed in this attempt, each as often as it did."""
+        return tuple(name for one in self.failures for name in one.error.failed_names) + self.spent
+
+    @property
     def words(self) -> str:
         """All answers in one line."""
         return "; ".join(f"{one.directory}: {one.error.problem}: {one.error.detail}" for one in self.failures) or "nobody to ask"
@@ -98,6 +103,7 @@ async def ask_in_turn(
     issuers: Iterable[IssuerLike],
     held: Certificate | None,
     record: Record,
+    failed: Mapping[str, Sequence[float]],
     clock: Clock,
     seconds: float,
 ) -> Outcome:
@@ -107,7 +113,6 @@ async def ask_in_turn(
     that CAA allows. Only failed validations end an attempt early, when one more would exceed the budget of a name.
     """
     failures: list[Failed] = []
-    failed = record.failed_validations
     for issuer in issuers:
         now = clock.seconds()
         if not may_be_asked(issuer.directory, record, held, now):
@@ -159,14 +164,9 @@ def begun(record: Record, now: float, draw: float) -> Record:
     return msgspec.structs.replace(record, unfinished=unfinished, next_attempt=wait_until)
 
 
-def succeeded(record: Record, outcome: Outcome, now: float) -> Record:
-    """The record after a certificate arrived. Failed validations still count for their hour."""
-    names = [name for one in outcome.failures for name in one.error.failed_names] + list(outcome.spent)
-    return Record(
-        last_success=now,
-        last_failure=record.last_failure,
-        failed_validations=backoff.count_failed(record.failed_validations, names, now),
-    )
+def succeeded(record: Record, now: float) -> Record:
+    """The record after a certificate arrived."""
+    return Record(last_success=now, last_failure=record.last_failure)
 
 
 def failed_attempt(
@@ -178,9 +178,7 @@ def failed_attempt(
     attempt comes when the usual wait is over and at least one of them may be asked.
     """
     blocked = {directory: until for directory, until in record.blocked.items() if until > now}
-    validations = record.failed_validations
     for one in failures:
-        validations = backoff.count_failed(validations, one.error.failed_names, now)
         if one.error.not_before is not None:
             blocked[one.directory] = min(one.error.not_before, now + backoff.LONGEST_REQUEST)
         elif one.error.retry in _POINTLESS:
@@ -195,7 +193,6 @@ def failed_attempt(
         next_attempt=backoff.next_attempt(now, backoff.wait_after(count, draw), life=life, not_before=free),
         last_failure=_failure(last) if last else record.last_failure,
         blocked=blocked,
-        failed_validations=validations,
         waiting_since=None,
     )
 

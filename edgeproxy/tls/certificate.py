@@ -8,6 +8,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 from urllib.parse import urlsplit
@@ -96,9 +97,11 @@ def is_address(name: str) -> bool:
     return True
 
 
+# The same names are asked about at every look at all certificates; the text of an address is dear to find out.
+@lru_cache(maxsize=8_192)
 def canonical_name(name: str) -> str:
     """`name` as `Certificate.names` has it: lower case, no final dot, brackets or zone; addresses in their shortest text."""
-    bare = name.strip().removesuffix(".").lower()
+    bare = name.lower().rstrip(".")
     with suppress(ValueError):
         return str(ipaddress.ip_address(bare.strip("[]")))
     return bare
@@ -109,15 +112,24 @@ def canonical_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted({canonical_name(name) for name in names}))
 
 
+def split_directory(directory: str) -> tuple[str, str]:
+    """Host and path of a directory's URL, in lower case; both empty for what is no URL."""
+    try:
+        parts = urlsplit(directory.lower())
+        return (parts.hostname or "").removesuffix("."), parts.path
+    except ValueError:  # brackets that hold no address
+        return "", ""
+
+
+@lru_cache(maxsize=256)
 def is_staging(directory: str) -> bool:
     """`directory` (URL) is an authority's place for trials: nobody trusts what it signs.
 
     Known by the word `staging` in host or path (Let's Encrypt, Actalis), or a host label that begins with `test` before the last
     two (Google: `dv.acme-v02.test-api.pki.goog`, Buypass: `api.test4.buypass.no`).
     """
-    parts = urlsplit(directory.lower())
-    host = parts.hostname or ""
-    if "staging" in host or "staging" in parts.path:
+    host, path = split_directory(directory)
+    if "staging" in host or "staging" in path:
         return True
     return any(label.startswith("test") for label in host.split(".")[:-2])
 
@@ -131,6 +143,13 @@ def parse_certificate(chain: bytes, key: bytes, *, directory: str = IMPORTED) ->
     """
     certificates = _read_chain(chain)
     private = _read_key(key)
+    try:
+        return _describe(certificates, private, directory)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:  # the library reads most fields only when they are asked for
+        raise CertificateFault("the certificate's content is broken", error=str(error)[:200]) from error
+
+
+def _describe(certificates: Sequence[x509.Certificate], private: SigningKey, directory: str) -> Certificate:
     leaf = certificates[0]
     _check_pair(certificates, private)
     _check_order(certificates)
@@ -169,7 +188,7 @@ def _read_chain(chain: bytes) -> Sequence[x509.Certificate]:
         raise CertificateFault("the certificate is not PEM", found=said)
     try:
         return x509.load_pem_x509_certificates(chain)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise CertificateFault("the certificate's PEM is broken", error=str(error)[:200]) from error
 
 

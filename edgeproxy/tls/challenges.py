@@ -131,3 +131,33 @@ def _read(path: Path) -> bytes | None:
     with suppress(OSError), path.open("rb") as file:
         return file.read(_LONGEST)
     return None
+
+
+class HttpPresenter:
+    """HTTP-01 for an issuer (`tls.acme.order.Presenter`): the token is the file."""
+
+    def __init__(self, challenges: Challenges) -> None:
+        self._challenges = challenges
+
+    async def present(self, name: str, token: str, key_authorization: str) -> None:
+        """Answer `token` from now on. Raises `StoreError`."""
+        await self._challenges.present_http(token, key_authorization)
+
+    async def withdraw(self, name: str, token: str) -> None:
+        """Answer it no longer."""
+        await self._challenges.withdraw_http(token)
+
+
+class AlpnPresenter:
+    """TLS-ALPN-01 for an issuer: the name is the file."""
+
+    def __init__(self, challenges: Challenges) -> None:
+        self._challenges = challenges
+
+    async def present(self, name: str, token: str, key_authorization: str) -> None:
+        """Answer for `name` from now on. Raises `StoreError`."""
+        await self._challenges.present_alpn(name, key_authorization)
+
+    async def withdraw(self, name: str, token: str) -> None:
+        """Answer for it no longer."""
+        await self._challenges.withdraw_alpn(name)

@@ -3,7 +3,7 @@
 Owns: the decision between doing nothing, asking the authority for its suggestion, and beginning an attempt.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,12 +25,14 @@ class Situation:
     held: Certificate | None
     """What serves, when an authority or the operator gave it."""
     record: Record
+    failed: Mapping[str, Sequence[float]]
+    """Failed validations by name."""
     directories: Sequence[str]
     """Of the authorities that are configured, in their order."""
     is_forced: bool = False
     """The operator asked for it: waits do not count, the budget of failed validations does."""
     renews_itself: bool = True
-    """False for one obtained on demand: it is renewed when a client asks for it, not before."""
+    """False for one obtained on demand: it is obtained and renewed when a client asks for it, not before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +78,16 @@ def decide(situation: Situation, now: float) -> Rest | Ask | Begin:
     directories = [directory for directory in situation.directories if is_welcome(directory, held, now)]
     if not directories:
         return Rest(held.not_after if held is not None and held.not_after > now else NEVER)
-    within_budget = backoff.free_at(record.failed_validations, situation.names, now)
+    within_budget = backoff.free_at(situation.failed, situation.names, now)
     if situation.is_forced:
         return Begin(-1.0, "asked for") if within_budget <= now else Rest(within_budget)
+    if not situation.renews_itself:
+        return Rest(NEVER)
     unblocked = min(record.blocked.get(directory, 0.0) for directory in directories)
     free = max(within_budget, unblocked)
     if held is None or is_unwanted(held, situation.directories):
         at = max(free, record.next_attempt)
         return Begin(-1.0, "missing") if at <= now else Rest(at)
-    if not situation.renews_itself:
-        return Rest(NEVER)
     if may_ask(situation, now):
         return Ask(held.directory)
     due = renewal_of(held, record)

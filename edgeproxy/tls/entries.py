@@ -5,7 +5,7 @@ Owns: `Entry`, and the settings and status types of the keeper. Nothing here wai
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,10 +49,10 @@ class KeeperSettings:
     chosen_directories: tuple[str, ...] = ()
     """Directory URLs that the operator wrote down, without those that hold by default: see `tls.self_signed.signs_itself`."""
     self_check: Probe | None = None
-    """None: authorities are asked without looking first."""
-    patience: float = 600.0
+    """None: authorities are asked without looking first. Only used before the well known public ones."""
+    patience: float = 120.0
     """How long in all a bad self check may defer the first attempt for a name set."""
-    look_again: float = 30.0
+    look_again: float = 10.0
     """How long after a bad self check the next one is made."""
     most_orders: int = 4
     """Attempts that run at the same time."""
@@ -83,7 +83,7 @@ class CertificateStatus:
     last_success: float | None
     last_failure: Failure | None
     next_attempt: float | None
-    """None when no attempt is foreseen."""
+    """None when no attempt is foreseen; a time in the past means as soon as possible."""
     failures: int
     suggestion: Suggestion | None
     """The window that the authority suggests, and the instant chosen in it."""
@@ -128,9 +128,11 @@ class Entry:
         """An attempt runs."""
         return self.state in BUSY
 
-    def situation(self, directories: Sequence[str]) -> Situation:
+    def situation(self, directories: Sequence[str], failed: Mapping[str, Sequence[float]]) -> Situation:
         """What `tls.decisions` needs to know."""
-        return Situation(self.names, self.held, self.record, directories, self.is_forced, not self.is_on_demand or self.is_asked)
+        return Situation(
+            self.names, self.held, self.record, failed, directories, self.is_forced, not self.is_on_demand or self.is_asked
+        )
 
     def settle(self, certificate: Certificate | None, error: Exception | None = None) -> None:
         """Tell those who wait for this certificate."""

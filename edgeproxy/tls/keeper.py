@@ -24,6 +24,7 @@ from edgeproxy.tls import backoff
 from edgeproxy.tls.attempt import IssuerLike
 from edgeproxy.tls.certificate import IMPORTED, Certificate, canonical_name, canonical_names
 from edgeproxy.tls.decisions import Ask, Begin, Rest, decide, renewal_of
+from edgeproxy.tls.display import Display, served, serving
 from edgeproxy.tls.entries import Advice, CertificateStatus, Entry, KeeperSettings, Probe, Wanted
 from edgeproxy.tls.events import CertificateEvent, Kind
 from edgeproxy.tls.health import RED_SHARE, Served
@@ -65,9 +66,10 @@ class Keeper:
         self._vault = vault
         self._clock = clock
         self._settings = settings
-        self._orders = Orders(vault, issuers, clock, settings)
-        self._orders.tell, self._orders.take, self._orders.show = self._tell, self._take, self._show
         self._local = SelfSigned(vault.folder, clock)
+        self._display = Display(self._local, lambda certificate: self._call(self.on_change, certificate), self._spawn)
+        self._orders = Orders(vault, issuers, clock, settings)
+        self._orders.tell, self._orders.take, self._orders.show = self._tell, self._take, self._display.show
         self._leadership = Leadership(vault.folder)
         self._entries: dict[tuple[str, ...], Entry] = {}
         self._wake = asyncio.Event()
@@ -128,7 +130,7 @@ class Keeper:
         before, self._entries = self._entries, {}
         for names in dict.fromkeys(part for one in wanted for part in self._parts(one.names)):
             known = before.pop(names, None)
-            entry = known or Entry(names, is_local=signs_itself(names[0], self._settings.chosen_directories))
+            entry = known or self._new_entry(names)
             entry.is_on_demand = False
             self._entries[names] = entry
         self._entries |= {names: entry for names, entry in before.items() if entry.is_on_demand}
@@ -149,22 +151,11 @@ class Keeper:
 
     def serving(self) -> Mapping[str, Certificate]:
         """What is served under each name that is wanted: the same that `on_change` told one by one."""
-        shown: dict[str, Certificate] = {}
-        for entry in self._entries.values():
-            for name in entry.names:
-                part = next((one for one in entry.parts if one.covers((name,))), entry.shown)
-                if part is not None:
-                    shown[name] = part
-        return shown
+        return serving(self._entries.values())
 
     def served(self) -> list[Served]:
         """What is shown to clients, for `tls.health.judge`."""
-        return [
-            Served(certificate, is_placeholder=entry.held is None and not entry.is_local)
-            for entry in self._entries.values()
-            for certificate in (entry.shown, *entry.parts)
-            if certificate is not None
-        ]
+        return served(self._entries.values())
 
     async def renew_now(self, name: str) -> None:
         """Renew the certificates for `name` as soon as possible, whatever their waits say; returns before it is done.
@@ -178,14 +169,14 @@ class Keeper:
             raise CertificateFault("no certificate is kept for this name", name=name)
         for entry in entries:
             if entry.is_local and entry.held is None:
-                self._show_own(entry, self._local.renew(entry.names))
+                self._display.show_own(entry, self._local.renew(entry.names))
             elif entry.is_local:
                 raise CertificateFault("no authority is asked for this name; import the next certificate", name=name)
             elif not self._orders.directories:
                 raise CertificateFault("no authority is configured", name=name)
             elif not self.leads:
                 await self._vault.request(entry.names)
-            elif (free := backoff.free_at(entry.record.failed_validations, entry.names, now)) > now:
+            elif (free := backoff.free_at(self._orders.failed, entry.names, now)) > now:
                 raise CertificateFault("too many validations failed in the last hour", name=name, wait_seconds=round(free - now))
             else:
                 entry.is_forced = True
@@ -237,6 +228,7 @@ class Keeper:
             try:
                 await self._leadership.take()
                 await self._call_on_lead()
+                await asyncio.to_thread(self._orders.recall_failed)
                 for entry in tuple(self._entries.values()):
                     entry.record = await asyncio.to_thread(self._orders.recall, entry)
                 await self._look_fresh()
@@ -287,7 +279,10 @@ class Keeper:
 
     async def _round(self) -> None:
         now = self._clock.monotonic()
-        if self._vault.stamp() != self._stamp or now - self._looked >= self._settings.scan_seconds:
+        age = now - self._looked
+        # A look costs in proportion to all certificates, so a hundred that arrive at once are looked at together.
+        is_news = age >= self._settings.watch_seconds and self._vault.stamp() != self._stamp
+        if is_news or age >= self._settings.scan_seconds:
             self._act_at = 0.0
             snapshot = await self._look_fresh()
             if self.leads:
@@ -308,7 +303,7 @@ class Keeper:
         for entry in self._entries.values():
             if entry.is_local or entry.task is not None:
                 continue
-            match decide(entry.situation(self._orders.directories), now):
+            match decide(entry.situation(self._orders.directories, self._orders.failed), now):
                 case Begin(urgency):
                     orders.append((urgency, entry))
                 case Ask():
@@ -373,14 +368,14 @@ class Keeper:
             found = snapshot.find(entry.names, now)
             if entry.is_local and (found is None or found.directory != IMPORTED):
                 if entry.held is None:  # what the operator brought is better than what this edge signs
-                    self._show_own(entry, self._local.get(entry.names))
+                    self._display.show_own(entry, self._local.get(entry.names))
             elif found is not None and found != entry.held and not entry.is_unsaved:
                 is_import = found.directory == IMPORTED and self._is_ready
                 self._take(entry, found)
                 if is_import:
                     self._tell(Kind.IMPORTED, entry, f"issued by {found.issuer}")
             elif entry.held is None and not entry.is_on_demand:
-                self._show_placeholder(entry, snapshot.find_parts(entry.names, now))
+                self._display.show_placeholder(entry, snapshot.find_parts(entry.names, now))
         self._report_damages()
 
     def _take(self, entry: Entry, found: Certificate) -> None:
@@ -388,7 +383,7 @@ class Keeper:
         entry.held = found
         if not entry.is_busy:
             entry.move(Event.FIND_IMPORTED if found.directory == IMPORTED else Event.FIND)
-        self._show(entry, found)
+        self._display.show(entry, found)
         if found.is_valid(self._clock.seconds()):
             entry.settle(found)
 
@@ -419,42 +414,17 @@ class Keeper:
         for entry in unused[: max(len(unused) - self._settings.most_on_demand + 1, 0)]:
             del self._entries[entry.names]
 
+    def _new_entry(self, names: tuple[str, ...]) -> Entry:
+        entry = Entry(names, is_local=signs_itself(names[0], self._settings.chosen_directories))
+        if self._is_open:  # else everything is recalled when this process begins to lead
+            entry.record = self._orders.recall(entry)
+        return entry
+
     def _parts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         ordered = canonical_names(names)
         own = tuple(name for name in ordered if signs_itself(name, self._settings.chosen_directories))
         rest = tuple(name for name in ordered if name not in own)
         return [part for part in (rest, own) if part]
-
-    # -- who serves -----------------------------------------------------------------------------------------------------------
-
-    def _show(self, entry: Entry, certificate: Certificate) -> None:
-        if entry.shown == certificate:
-            return
-        entry.shown, entry.parts = certificate, ()
-        self._call(self.on_change, certificate)
-
-    def _show_own(self, entry: Entry, certificate: Certificate) -> None:
-        """A self-signed one: to be served at once, and on disk soon."""
-        if entry.shown == certificate:
-            return
-        if entry.is_local:
-            entry.move(Event.SIGN)
-        self._show(entry, certificate)
-        self._spawn(self._keep_own(certificate), "certificates-self-signed")
-
-    async def _keep_own(self, certificate: Certificate) -> None:
-        try:
-            await self._local.keep(certificate)
-        except StoreError as error:
-            log.warning("a self-signed certificate could not be stored: %s", error)
-
-    def _show_placeholder(self, entry: Entry, parts: list[Certificate]) -> None:
-        """Until there is one for all of the names: the best for each, and a self-signed one for those that have none."""
-        self._show_own(entry, self._local.get(entry.names))
-        if entry.parts != tuple(parts):
-            entry.parts = tuple(parts)
-            for part in parts:
-                self._call(self.on_change, part)
 
     # -- what is told ---------------------------------------------------------------------------------------------------------
 

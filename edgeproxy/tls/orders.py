@@ -13,19 +13,21 @@ import msgspec
 
 from edgeproxy.clock import Clock
 from edgeproxy.errors import CertificateFault, IssuanceFailed, StoreError
-from edgeproxy.tls import attempt, schedule
+from edgeproxy.tls import attempt, backoff, schedule
 from edgeproxy.tls.attempt import IssuerLike, Outcome
 from edgeproxy.tls.certificate import Certificate
 from edgeproxy.tls.decisions import is_unwanted, renewal_of, suggestion_of
 from edgeproxy.tls.entries import Entry, KeeperSettings
 from edgeproxy.tls.events import Kind
-from edgeproxy.tls.records import Record, decode, encode
+from edgeproxy.tls.records import Failed, Record, decode, decode_failed, encode, encode_failed
+from edgeproxy.tls.self_signed import is_public_authority
 from edgeproxy.tls.states import SERVING, Event
 from edgeproxy.tls.vault import Vault
 
 log = logging.getLogger("edgeproxy.tls.keeper")
 
 ASK_SECONDS: Final = 60.0
+_FAILED: Final = "failed-validations"
 
 Tell = Callable[[Kind, Entry, str], None]
 Take = Callable[[Entry, Certificate], None]
@@ -41,6 +43,8 @@ class Orders:
         """The vault has this one."""
         self.show: Take = lambda entry, certificate: None
         """This one is to be served."""
+        self.failed: Failed = {}
+        """Failed validations by name."""
         self._vault = vault
         self._issuers = tuple(issuers)
         self._clock = clock
@@ -97,6 +101,19 @@ class Orders:
         """The record on disk."""
         return decode(self._vault.load_state(entry.names))
 
+    def recall_failed(self) -> None:
+        """Take the failed validations from disk."""
+        self.failed = decode_failed(self._vault.load_note(_FAILED))
+
+    async def _count_failed(self, outcome: Outcome) -> None:
+        if not outcome.failed_names:
+            return
+        self.failed = backoff.count_failed(self.failed, outcome.failed_names, self._clock.seconds())
+        try:
+            await self._vault.save_note(_FAILED, encode_failed(self.failed))
+        except StoreError as error:
+            log.warning("the failed validations could not be saved: %s", error)
+
     async def save(self, entry: Entry) -> bool:
         """Put what is held into the vault; False when that failed. No authority is asked for what could not be stored."""
         held = entry.held
@@ -138,7 +155,12 @@ class Orders:
         return not await self._is_deferred(entry)
 
     async def _is_deferred(self, entry: Entry) -> bool:
-        """A bad self check defers the first attempt, for a bounded time in all; it never decides about a later one."""
+        """A bad self check defers the first attempt, for a bounded time in all; it never decides about a later one.
+
+        Only before public authorities: a company's or a test's own may resolve names, and look at ports, that we know nothing of.
+        """
+        if not all(is_public_authority(directory) for directory in self.directories):
+            return False
         probe, record, now = self._settings.self_check, entry.record, self._clock.seconds()
         if probe is None or entry.held is not None or entry.is_forced or entry.is_on_demand or record.failures:
             return False
@@ -159,21 +181,23 @@ class Orders:
         await self.keep(entry, attempt.begun(entry.record, self._clock.seconds(), draw()))
         entry.is_forced, was_forced = False, entry.is_forced
         record = msgspec.structs.replace(entry.record, blocked={}) if was_forced else entry.record
-        outcome = await attempt.ask_in_turn(entry.names, self._issuers, held, record, self._clock, self._settings.attempt_seconds)
+        seconds = self._settings.attempt_seconds
+        outcome = await attempt.ask_in_turn(entry.names, self._issuers, held, record, self.failed, self._clock, seconds)
+        await self._count_failed(outcome)
         if outcome.certificate is not None:
-            await self._succeed(entry, outcome.certificate, outcome)
+            await self._succeed(entry, outcome.certificate)
             return
         now = self._clock.seconds()
         failed = attempt.failed_attempt(record, outcome.failures, self.directories, entry.held, now, draw())
         await self.keep(entry, failed)
         self._fail(entry, outcome.words, outcome.error)
 
-    async def _succeed(self, entry: Entry, certificate: Certificate, outcome: Outcome) -> None:
+    async def _succeed(self, entry: Entry, certificate: Certificate) -> None:
         """Store, then serve. A crash between the answer and the storing loses the certificate, and it is obtained again."""
         is_first = entry.held is None
         entry.held, entry.is_unsaved = certificate, True  # what the vault has until then is older, and must not be taken for news
         await self.save(entry)
-        await self.keep(entry, attempt.succeeded(entry.record, outcome, self._clock.seconds()))
+        await self.keep(entry, attempt.succeeded(entry.record, self._clock.seconds()))
         entry.move(Event.OBTAIN)
         entry.advice = ""
         self.show(entry, certificate)

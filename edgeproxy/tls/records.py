@@ -1,8 +1,10 @@
-"""What is remembered about one name set between attempts and across restarts.
+"""What is remembered between attempts and across restarts: a record for each name set, and the failed validations of each name.
 
-Owns: the record, and its bytes (JSON, one object). A record that cannot be read counts as none: the worst that follows is one
-attempt that comes too early. Times are Unix seconds.
+Owns: the two, and their bytes (JSON, one object). What cannot be read counts as nothing: the worst that follows is one attempt
+that comes too early. Times are Unix seconds.
 """
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -34,8 +36,6 @@ class Record(msgspec.Struct, kw_only=True, frozen=True):
     last_failure: Failure | None = None
     blocked: dict[str, float] = {}
     """By directory URL: until when this authority asked not to be asked."""
-    failed_validations: dict[str, tuple[float, ...]] = {}
-    """By name: see `tls.backoff`."""
     waiting_since: float | None = None
     """Since when the self check defers the first attempt."""
     suggestion: Suggestion | None = None
@@ -57,3 +57,22 @@ def decode(data: bytes | None) -> Record:
         return msgspec.json.decode(data, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return Record()
+
+
+Failed = dict[str, tuple[float, ...]]
+"""Failed validations by name, in whatever name sets it was asked for: an authority counts by name, and so does `tls.backoff`."""
+
+
+def encode_failed(failed: Mapping[str, tuple[float, ...]]) -> bytes:
+    """The bytes to keep."""
+    return msgspec.json.encode(failed)
+
+
+def decode_failed(data: bytes | None) -> Failed:
+    """What `encode_failed` was given; nothing for anything else."""
+    if data is None:
+        return {}
+    try:
+        return msgspec.json.decode(data, type=Failed)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}

@@ -4,7 +4,8 @@ Owns: the looking. A random token is presented like a challenge, and then asked 
 the way an authority would: over HTTP at port 80, or in a TLS handshake for `acme-tls/1` at port 443. The answer is advice. An
 edge behind a router often cannot reach itself by its public address although the authority can, and a name may resolve
 differently inside; so the keeper lets a bad answer defer the first attempt for a bounded time only (`KeeperSettings.patience`),
-reports it, and then asks the authority all the same. Renewals are never deferred: the names led here once.
+reports it, and then asks the authority all the same. Renewals are never deferred: the names led here once. Nor is anything before
+an authority that is not one of the public ones: it may have a DNS and ports of its own.
 """
 
 import asyncio

@@ -10,7 +10,6 @@ import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgeproxy.clock import Clock
-from edgeproxy.tls.certificate import SELF_SIGNED, Certificate, canonical_names, parse_certificate
+from edgeproxy.tls.certificate import SELF_SIGNED, Certificate, canonical_names, parse_certificate, split_directory
 from edgeproxy.tls.schedule import DAY, local_renewal
 from edgeproxy.tls.vault import Vault
 
@@ -60,7 +59,7 @@ def is_private(name: str) -> bool:
 
 def is_public_authority(directory: str) -> bool:
     """`directory` (URL) belongs to an authority that is bound to refuse private names."""
-    host = (urlsplit(directory.lower()).hostname or "").removesuffix(".")
+    host, _ = split_directory(directory)
     return any(host == known or host.endswith("." + known) for known in _PUBLIC_AUTHORITIES)
 
 

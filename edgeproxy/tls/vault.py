@@ -1,11 +1,12 @@
 """The certificates of this edge on disk, shared by all of its processes.
 
-Owns: DATA/tls/certificates, DATA/tls/requests and two files beside them. Must not decide when a certificate is renewed, nor
+Owns: DATA/tls/certificates, DATA/tls/requests and three files beside them. Must not decide when a certificate is renewed, nor
 talk to an authority.
 
 certificates/NAME-HASH/00000007.pem   one version: a line with a checksum, then key and chain as PEM, for other programs too
 certificates/NAME-HASH/state.json     what is remembered about this name set (`tls.records`), with a checksum too
 requests/NAME-HASH                    name sets that a process without the leader's lock wants to have renewed
+failed-validations.json               by name, see `tls.backoff`
 changed                               its modification time grows with every change: what followers look at
 vault.lock                            held (flock) for the moment of a change, by whoever makes it
 
@@ -30,7 +31,7 @@ from typing import Final
 from edgeproxy.clock import Clock
 from edgeproxy.errors import CertificateFault, StartError, StoreError, StoreFull
 from edgeproxy.storage.durable import FOLDER_MODE, create, remove, sync_folder, write_all
-from edgeproxy.tls.certificate import IMPORTED, Certificate, canonical_names, parse_certificate
+from edgeproxy.tls.certificate import IMPORTED, Certificate, canonical_names, check_import, parse_certificate
 from edgeproxy.tls.snapshot import Snapshot, Version
 
 KEPT: Final = 3
@@ -133,6 +134,16 @@ class Vault:
         """
         await asyncio.to_thread(self._store, certificate)
 
+    async def import_pair(self, name: str, chain: bytes, key: bytes) -> Certificate:
+        """Store the operator's own pair (PEM) to be served for `name`, and for whatever else it names.
+
+        Raises `CertificateFault` when it is broken, for other names, expired, or not valid yet; `StoreError`.
+        """
+        certificate = parse_certificate(chain, key)
+        check_import(certificate, name, self._clock.seconds())
+        await self.store(certificate)
+        return certificate
+
     async def check_room(self) -> None:
         """Raise what storing would raise, before an authority is bothered for something that could not be kept."""
         await asyncio.to_thread(self._check_room)
@@ -141,7 +152,17 @@ class Vault:
 
     def load_state(self, names: Iterable[str]) -> bytes | None:
         """What was last saved for this name set; None when it is missing or damaged."""
-        path = self.certificates / slug(names) / "state.json"
+        return self._load_sealed(self.certificates / slug(names) / "state.json")
+
+    def load_note(self, name: str) -> bytes | None:
+        """What was last saved as NAME.json, for all certificates together; None when it is missing or damaged."""
+        return self._load_sealed(self.folder / f"{name}.json")
+
+    async def save_note(self, name: str, note: bytes) -> None:
+        """Keep `note` as NAME.json; durable when this returns. Raises `StoreFull` or `StoreError`."""
+        await asyncio.to_thread(self._save, self.folder, f"{name}.json", _seal(note))
+
+    def _load_sealed(self, path: Path) -> bytes | None:
         try:
             return _unseal(_read(path))
         except FileNotFoundError:

@@ -34,6 +34,8 @@ _pair = struct.Struct(">HH").unpack_from
 _LABEL = rb"(?!-)[a-z0-9_-]{1,63}+(?<!-)"
 _HOST_NAME = re.compile(rb"(?:%b\.)*+(?![0-9]++\Z)%b" % (_LABEL, _LABEL))
 _HOST_NAME_BYTES = 253
+# RFC 6066 section 3 forbids it, and scanners and old clients do it: an address in the place of the name is looked up like one.
+_IPV4 = re.compile(rb"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})")
 
 
 class Alert(IntEnum):
@@ -190,7 +192,7 @@ def _server_name(body: bytes) -> str:
     if len(body) < 6 or body[2] != 0 or int.from_bytes(body[:2]) != len(body) - 2 or int.from_bytes(body[3:5]) != len(body) - 5:
         _refuse("server name extension is malformed", Alert.DECODE_ERROR)
     name = body[5:].lower().removesuffix(b".")
-    if len(name) > _HOST_NAME_BYTES or _HOST_NAME.fullmatch(name) is None:
+    if len(name) > _HOST_NAME_BYTES or not (_HOST_NAME.fullmatch(name) or _IPV4.fullmatch(name)):
         _refuse("server name is not a host name", Alert.UNRECOGNIZED_NAME)
     return name.decode("ascii")
 

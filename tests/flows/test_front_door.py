@@ -79,9 +79,10 @@ async def test_without_a_name_the_address_decides_and_then_the_default() -> None
 async def test_the_protocol_is_known_before_the_handshake(
     policy: TlsPolicy, offered: tuple[str, ...], agreed: str | None
 ) -> None:
-    async with front_door({"a.test": site("a.test", policy=policy)}) as door, bio_client(
-        door.port, "a.test", client_context(alpn=offered)
-    ) as client:
+    async with (
+        front_door({"a.test": site("a.test", policy=policy)}) as door,
+        bio_client(door.port, "a.test", client_context(alpn=offered)) as client,
+    ):
         await client.do(client.secure.do_handshake)
         assert client.secure.selected_alpn_protocol() == agreed
         assert [handshake.alpn for handshake in door.handshakes] == [agreed or ""]

@@ -1,4 +1,4 @@
-"""Certificates of twenty seconds, renewed under verified load: nobody is refused, and none is ever served past its end."""
+"""Certificates of twenty seconds, renewed again and again under verified load: nobody is refused, none served past its end."""
 
 import asyncio
 import time

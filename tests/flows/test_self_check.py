@@ -1,15 +1,13 @@
 """Does a name lead here? Looked at through real sockets on loopback."""
 
 import asyncio
-import contextlib
-import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from edgeproxy.tls.challenges import Challenges
 from edgeproxy.tls.self_check import SelfCheck, SelfCheckSettings
+from tests.support.challenge_edge import http_edge, tls_edge
 
 
 @pytest.fixture
@@ -17,48 +15,6 @@ def challenges(tmp_path: Path) -> Challenges:
     challenges = Challenges(tmp_path)
     challenges.open()
     return challenges
-
-
-@contextlib.asynccontextmanager
-async def http_edge(challenges: Challenges | None) -> AsyncIterator[int]:
-    """Answers tokens of `challenges`, or everything with a page of somebody else."""
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        token = head.split(b" ")[1].decode().rpartition("/")[2]
-        body = challenges.http_answer(token) if challenges is not None else None
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + (body or b"<h1>a router</h1>"))
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-@contextlib.asynccontextmanager
-async def tls_edge(challenges: Challenges, tmp_path: Path, alpn: str = "acme-tls/1") -> AsyncIterator[int]:
-    """Shows the challenge's certificate for the name that is asked for."""
-    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-
-    def choose(connection: ssl.SSLObject, sni: str, _: ssl.SSLContext) -> None:
-        if found := challenges.alpn_certificate(sni):
-            pair = tmp_path / "pair.pem"
-            pair.write_bytes(found[1] + found[0])
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(pair)
-            context.set_alpn_protocols([alpn])
-            connection.context = context
-
-    served.sni_callback = choose
-    served.set_alpn_protocols([alpn])
-
-    async def nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
-
-    server = await asyncio.start_server(nothing, "127.0.0.1", 0, ssl=served)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
 
 
 async def test_good_when_our_own_token_comes_back_over_http(challenges):

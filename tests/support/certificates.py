@@ -81,9 +81,7 @@ class TestAuthority:
         for extension, critical in extensions:
             builder = builder.add_extension(extension, critical=critical)
         leaf = builder.sign(self._key, hashes.SHA256())
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return TestCertificate(leaf.public_bytes(serialization.Encoding.PEM), private, leaf.fingerprint(hashes.SHA256()).hex())
 
     def client_context(self) -> ssl.SSLContext:

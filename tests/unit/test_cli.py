@@ -149,7 +149,7 @@ def test_check_names_the_addresses_with_tls(command: Command, tmp_path: Path) ->
     )
     status, out, _ = command("check", "--config", str(path))
     assert status == 0
-    assert "listening on :80, with TLS on :443" in out
+    assert "listening on :80, :443 with TLS" in out
 
 
 def test_check_prints_every_fault_and_ends_with_status_2(command: Command, tmp_path: Path) -> None:

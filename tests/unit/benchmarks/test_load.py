@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from benchmarks.load import _row
 from benchmarks.report import table
+from benchmarks.rows import row_of
 from benchmarks.scenarios import Scenario, hit, scenarios
 
 SCENARIO = hit("hit-10k", "hit, 10 KB", 10_240)
@@ -26,29 +26,29 @@ def measured(*rows: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_row_is_the_median_of_its_samples_and_counts_what_must_not_happen() -> None:
-    row = _row(SCENARIO, "nginx", [sample(1000, 9.0), sample(3000, 30.0), sample(2000, 10.0)], None)
+    row = row_of(SCENARIO, "nginx", [sample(1000, 9.0), sample(3000, 30.0), sample(2000, 10.0)], None)
     assert (row["cpu_us"], row["per_second"], row["origin_requests"], row["empty_samples"]) == (10.0, 1000, 3, 0)
 
 
 def test_sample_without_an_answer_is_counted_and_not_averaged_in() -> None:
-    row = _row(SCENARIO, "nginx", [sample(0), sample(2000, 10.0)], None)
+    row = row_of(SCENARIO, "nginx", [sample(0), sample(2000, 10.0)], None)
     assert (row["cpu_us"], row["per_second"], row["empty_samples"]) == (10.0, 1000, 1)
     assert "nginx, hit, 10 KB: 1 sample(s) without any answer" in table(measured(row))
 
 
 def test_no_usable_sample_is_no_figure() -> None:
-    row = _row(SCENARIO, "nginx", [sample(0), sample(0)], None)
+    row = row_of(SCENARIO, "nginx", [sample(0), sample(0)], None)
     assert "cpu_us" not in row
     assert "not measured: no answer in 2 tries" in table(measured(row))
 
 
 def test_reason_why_a_server_was_not_measured_is_told() -> None:
-    row = _row(SCENARIO, "nginx", [], "wrong answer: status 500, 0 bytes")
+    row = row_of(SCENARIO, "nginx", [], "wrong answer: status 500, 0 bytes")
     assert "not measured: wrong answer: status 500, 0 bytes" in table(measured(row))
 
 
 def test_hits_that_were_no_hits_are_told() -> None:
-    row = _row(SCENARIO, "nginx", [sample(1000)], None)
+    row = row_of(SCENARIO, "nginx", [sample(1000)], None)
     assert "1 requests went to the origin" in table(measured(row))
     row["origin_requests"] = 0
     assert "went to the origin" not in table(measured(row))
@@ -56,7 +56,11 @@ def test_hits_that_were_no_hits_are_told() -> None:
 
 def test_every_scenario_but_the_miss_is_warmed_and_probed_with_what_it_asks_for() -> None:
     every: list[Scenario] = list(scenarios(100, "run"))
-    assert [scenario.key for scenario in every] == ["hit-1k", "hit-10k", "hit-1m", "304", "miss", "zipf"]
+    assert [scenario.key for scenario in every] == [
+        *("hit-1k", "hit-10k", "hit-1m", "304"),
+        *("tls-10k", "h2-10k-1", "h2-10k-10", "handshake", "resumed"),
+        *("miss", "zipf"),
+    ]
     for scenario in every:
         assert bool(scenario.warm) is scenario.from_cache
         assert not scenario.from_cache or scenario.probe in scenario.warm

@@ -221,3 +221,22 @@ def test_any_name_set_has_a_folder_of_its_own_that_stays_inside(names: set[str])
     assert not folder.startswith((".", "..")) or len(folder) > 17
     assert len(folder.encode()) <= 120
     assert folder == slug(sorted(names, reverse=True))
+
+
+async def test_an_operators_pair_is_imported_when_it_is_of_use(vault, authority, clock):
+    issued = authority.sign(NAMES)
+    imported = await vault.import_pair("A.example", issued.chain, issued.key)
+    assert again(vault, clock).find(("a.example",)) == imported
+    assert imported.directory == ""
+    with pytest.raises(CertificateFault, match="for other names"):
+        await vault.import_pair("c.example", issued.chain, issued.key)
+    with pytest.raises(CertificateFault, match="does not belong"):
+        await vault.import_pair("a.example", issued.chain, authority.sign(NAMES).key)
+
+
+async def test_notes_for_all_certificates_together(vault, clock):
+    await vault.save_note("counts", b"{}")
+    assert again(vault, clock).load_note("counts") == b"{}"
+    (vault.folder / "counts.json").write_bytes(b"{}")
+    assert vault.load_note("counts") is None
+    assert vault.damages

@@ -184,11 +184,18 @@ def test_refused_with_an_alert(data: bytes, alert: Alert) -> None:
     assert error.text == error.text.lower() or "TLS" in error.text
 
 
+def test_an_ipv4_address_as_a_name_is_taken_as_it_stands() -> None:
+    """RFC 6066 section 3 forbids it; scanners do it, and who serves the address can answer them."""
+    found = parse_client_hello(record(hello(extension(0, server_name(b"127.0.0.1")))))
+    assert isinstance(found, ClientHello)
+    assert found.server_name == "127.0.0.1"
+
+
 @pytest.mark.parametrize(
     "name",
     [
-        b"127.0.0.1",
-        b"1.2.3.4.",
+        b"01.2.3.4",
+        b"1.2.3.4.5",
         b"1.2.3",
         b"123",
         b"::1",
@@ -211,7 +218,7 @@ def test_refused_with_an_alert(data: bytes, alert: Alert) -> None:
     ],
 )
 def test_what_is_no_host_name_is_nobody_here(name: bytes) -> None:
-    """RFC 6066 section 3: host names only, and no addresses."""
+    """RFC 6066 section 3."""
     assert refusal(record(hello(extension(0, server_name(name))))).alert is Alert.UNRECOGNIZED_NAME
 
 
