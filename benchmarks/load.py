@@ -1,13 +1,13 @@
 """Side by side on one machine: edgeproxy, nginx, HAProxy, Varnish and Caddy under the same load, with and without TLS.
 
-`python -m benchmarks.load` takes some minutes, `--quick` about one. Server on core 0, load and origin on core 1,
+`python -m benchmarks.load` takes about seven minutes, `--quick` about two. Server on core 0, load and origin on core 1,
 keep-alive, loopback. Writes benchmarks/results/load.json, load.md and load.png (with `--quick`: load-quick.*).
 
 Every scenario is run for all servers in turn, several times over, and the median is kept: the machine's mood meets all alike.
 CPU time per request is the figure that holds still; requests per second move. Compare only within one run.
 
 What a handshake costs is the server's CPU for each new connection with one small cached hit on it, beside the same for uvloop's
-own TLS server with a ready answer; `benchmarks.handshake` compares the ways in alone.
+own TLS server with a ready answer. For edgeproxy that holds all of HTTP too; `benchmarks.handshake` compares the ways in alone.
 """
 
 import argparse
