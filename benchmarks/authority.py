@@ -23,8 +23,8 @@ CIPHER, GROUP = "TLS_AES_256_GCM_SHA384", "X25519"
 """What clients offer: OpenSSL's own first choices and nothing else. From more, each server would pick something different."""
 
 OPENSSL_CONF = f"""
-openssl_conf = default
-[default]
+openssl_conf = modules
+[modules]
 ssl_conf = ssl
 [ssl]
 system_default = clients

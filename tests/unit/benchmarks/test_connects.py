@@ -1,14 +1,17 @@
 """New connections against the plain TLS server: sessions are taken up where they should be, and nowhere else."""
 
 import asyncio
+import os
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks import client, connects
-from benchmarks.authority import IdentityFiles, client_context, make_identity, write_identity
+from benchmarks.authority import CIPHER, IdentityFiles, client_context, make_identity, write_identity
 from benchmarks.peers import ALL
 from benchmarks.peers.peer import Place
 from benchmarks.plain_tls import start_plain
@@ -64,3 +67,10 @@ def test_peers_write_ports_and_certificate_into_their_configuration(tmp_path: Pa
         written = " ".join(path.read_text() for path in folder.iterdir() if path.is_file()) + " ".join(command)
         assert ("10002" in written) is (peer.lacks("handshake") is None), peer.name
         assert ("10001" in written) is (peer.lacks("hit-10k") is None), peer.name
+
+
+def test_clients_offer_one_cipher_of_tls_1_3(identity: IdentityFiles) -> None:
+    ask = "import ssl; print(*(one['name'] for one in ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).get_ciphers()))"
+    environ = {**os.environ, "OPENSSL_CONF": str(identity.client_conf)}
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True, env=environ).stdout.split()
+    assert [name for name in said if name.startswith("TLS_")] == [CIPHER]
