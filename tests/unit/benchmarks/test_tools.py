@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.authority import CIPHER, HOST
-from benchmarks.connects import Tally, is_right, summed
+from benchmarks.connects import Tally, is_right, is_whole, summed
 from benchmarks.origin import answer
 from benchmarks.scenarios import PLAIN, SECURE, Scenario, scenarios
 from benchmarks.tools import ToolFailed, connects_command, h2load_command, read_h2load, read_h2load_log, read_result, wrk_command
@@ -115,6 +115,9 @@ def test_connects_is_given_port_mode_and_seconds(key: str, mode: str) -> None:
 def test_only_the_answer_that_belongs_to_the_path_is_right() -> None:
     good = answer(100, "max-age=3600")
     assert is_right(good)
+    assert is_whole(good)
+    assert not is_whole(good[:-1])
+    assert not is_whole(b"")
     assert not is_right(good[:-1])
     assert not is_right(good.replace(b" 200 ", b" 421 ", 1))
     assert not is_right(b"")
