@@ -44,8 +44,8 @@ def missing(options: Options) -> dict[str, str | None]:
     return {binary: package for binary, package in (wanted | PACKAGES).items() if shutil.which(binary) is None}
 
 
-def provide(options: Options) -> None:
-    """Install what is missing where that is possible; name what stays missing, and end when it is wrk."""
+def provide(options: Options) -> list[str]:
+    """Install what is missing where that is possible; name and return what stays missing, and end when it is wrk."""
     lacking = missing(options)
     packages = [package for package in lacking.values() if package]
     if packages and options.install and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -56,11 +56,15 @@ def provide(options: Options) -> None:
             stdout=subprocess.DEVNULL,
         )
         lacking = missing(options)
-    for binary, package in lacking.items():
-        source = f"Debian package {package}" if package else "part of the extra `dev` of this package"
-        print(f"missing: {binary} ({source}); it is left out", flush=True)
+    named = [
+        f"{binary} ({f'Debian package {package}' if package else 'it comes with the extra `dev` of this package'})"
+        for binary, package in lacking.items()
+    ]
+    for one in named:
+        print(f"missing: {one}; it is left out", flush=True)
     if "wrk" in lacking:
         sys.exit("nothing can be measured without wrk")
+    return named
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[Options, Path]:
@@ -113,6 +117,7 @@ async def run(options: Options) -> dict[str, Any]:
         "machine": {**machine.describe(), "load average before and after": f"{load_before:.1f} and {os.getloadavg()[0]:.1f}"},
         "servers": {**servers, **tools()},
         "options": {**asdict(options), "only": sorted(options.only), "keys": sorted(options.keys), "connections": CONNECTIONS},
+        "missing": [f"{name} (it did not answer)" for name in measuring.left_out],
         "took_seconds": round(time.monotonic() - began),
         "rows": rows,
     }
@@ -131,9 +136,10 @@ def alone() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, path = parse(arguments)
-    provide(options)
+    lacking = provide(options)
     with alone():
         measured = asyncio.run(run(options))
+    measured["missing"] = lacking + measured["missing"]
     path.parent.mkdir(exist_ok=True)
     path.with_suffix(".json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(report.table(measured), encoding="utf-8")

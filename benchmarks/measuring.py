@@ -78,6 +78,8 @@ class Measuring:
         }
         self._origin_port = free_port()
         self._servers: list[Server] = []
+        self.left_out: list[str] = []
+        """Servers that are here but did not come up."""
         self._started: list[Running] = []
 
     def _start(self, name: str, command: Sequence[str], core: int) -> Running:
@@ -107,6 +109,7 @@ class Measuring:
                 await client.until_ready(place.tls_port, "/b/100", tls=self._contexts["http/1.1"])
         except (TimeoutError, ssl.SSLError, subprocess.CalledProcessError) as error:
             said = log.read_text(errors="replace") if log.exists() else ""
+            self.left_out.append(peer.name)
             print(f"{peer.name} does not answer and is left out ({error!r}):\n{said}", flush=True)
             return
         self._servers.append(Server(peer, place.port, place.tls_port, running))

@@ -40,6 +40,8 @@ def table(measured: dict[str, Any]) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [_load_line(row) for row in measured["rows"] if _is_load(row)]
+    if measured.get("missing"):
+        lines += ["", f"Missing, and so left out: {', '.join(measured['missing'])}."]
     lines += _remarks(measured["rows"]) + _crowd(measured["rows"]) + _ratios(measured["rows"]) + _lacking(measured["rows"])
     return "\n".join(lines) + "\n"
 

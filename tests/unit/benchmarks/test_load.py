@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.load import parse
+from benchmarks.load import missing, parse, provide
 from benchmarks.peers import ALL
 from benchmarks.report import table
 from benchmarks.rows import row_of
@@ -77,6 +77,24 @@ def test_server_that_cannot_be_asked_is_named_below_the_table_with_all_that_it_l
     text = table(measured(*rows))
     assert "Not measured: Varnish (it speaks no TLS): tls-10k; handshake." in text
     assert "| tls-10k |" not in text
+
+
+def test_what_is_missing_on_the_machine_is_named() -> None:
+    told = {**measured(), "missing": ["h2load (Debian package nghttp2-client)"]}
+    assert "Missing, and so left out: h2load (Debian package nghttp2-client)." in table(told)
+
+
+def test_program_that_is_not_here_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None if program in {"h2load", "varnishd"} else program)
+    options, _ = parse(["--only", "varnish", "--no-install"])
+    assert missing(options) == {"varnishd": "varnish", "h2load": "nghttp2-client"}
+    assert provide(options) == ["varnishd (Debian package varnish)", "h2load (Debian package nghttp2-client)"]
+
+
+def test_nothing_is_measured_without_wrk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None if program == "wrk" else program)
+    with pytest.raises(SystemExit, match="wrk"):
+        provide(parse(["--no-install"])[0])
 
 
 def test_ratios_over_tls_are_told_with_their_goals() -> None:
