@@ -57,7 +57,8 @@ async def test_killed_before_an_answer_arrives_it_goes_on_at_the_next_start(tmp_
         assert (await edge.verified(NAME)).status == 200
         assert stub.count("newOrder") == orders
         assert len(stub.accounts) == 1, "the account is the one that was registered before"
-        await is_sound(edge, stub)
+        await asyncio.to_thread(edge.process.kill)
+        is_sound(edge, stub)
 
 
 async def test_killed_once_the_certificate_is_stored_it_asks_for_no_other(tmp_path: Path) -> None:
@@ -72,14 +73,15 @@ async def test_killed_once_the_certificate_is_stored_it_asks_for_no_other(tmp_pa
 
         await asyncio.to_thread(wait_and_kill)
         await edge.start()
-        assert (await edge.ask(NAME)).status == 200
-        await is_sound(edge, stub)
+        assert (await edge.ask(NAME)).leaf.serial_number == stub.issued[0].serial_number
+        assert (await edge.certificate(NAME))["state"] == "served"
+        assert await edge.stop() == 0
         assert stub.count("newOrder") == 1
+        is_sound(edge, stub)
 
 
-async def is_sound(edge: SecureEdge, stub: AcmeStub) -> None:
-    """What is on disk is whole and closed to others, and one more start asks for nothing."""
-    await asyncio.to_thread(edge.process.kill)
+def is_sound(edge: SecureEdge, stub: AcmeStub) -> None:
+    """What is on disk is whole, and closed to others."""
     vault = Vault(edge.data / "tls", SystemClock())
     held = vault.load((NAME,))
     assert held is not None
@@ -87,12 +89,6 @@ async def is_sound(edge: SecureEdge, stub: AcmeStub) -> None:
     assert vault.damages == {}
     for path in (edge.data / "tls").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
-    before = stub.count("newOrder")
-    await edge.start()
-    assert (await edge.ask(NAME)).leaf.serial_number == held.serial
-    assert (await edge.certificate(NAME))["state"] == "served"
-    assert await edge.stop() == 0
-    assert stub.count("newOrder") == before
     assert "Traceback" not in edge.log
 
 

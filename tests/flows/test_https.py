@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +18,7 @@ from cryptography import x509
 
 from tests.support.certificates import TestCertificate, authority
 from tests.support.challenge_servers import dns_hook_script
-from tests.support.edge import command, until
+from tests.support.edge import ROOT, command, until
 from tests.support.https import (
     PATIENCE,
     SecureEdge,
@@ -569,3 +572,39 @@ async def test_a_start_that_cannot_serve_https_leaves_a_word_and_nothing_running
             assert f"127.0.0.1:{edge.https}" in edge.log
             assert "Traceback" not in edge.log
             server.close()
+
+
+# --- systemd
+
+_WITH_SOCKETS = """
+import fcntl, os, sys
+for number, given in enumerate(sys.argv[1:3]):
+    os.dup2(fcntl.fcntl(int(given), fcntl.F_DUPFD, 10), 3 + number)
+os.environ.update(LISTEN_FDS="2", LISTEN_FDNAMES="http:https", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "edgeproxy", "run", "--config", sys.argv[3]])
+"""
+
+
+async def test_sockets_of_both_ways_that_were_handed_over_wait_through_a_restart(tmp_path: Path) -> None:
+    put_into_vault(tmp_path / "data", authority().issue("a.test"))
+    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as https:
+        edge = SecureEdge(tmp_path, http.getsockname()[1], https.getsockname()[1], lambda: authority().pem)
+        async with origin() as running:
+            # The same addresses stand in the file: they must not be bound a second time, at a reload neither.
+            path = edge.configure(site(running.url, "a.test"))
+            fds = [http.fileno(), https.fileno()]
+            for _ in range(2):
+                waiting = asyncio.gather(edge.ask("a.test", http2=True), edge.plain("a.test", "/x"))
+                with edge.process.log.open("ab") as log:
+                    command_line = [sys.executable, "-c", _WITH_SOCKETS, *map(str, fds), str(path)]
+                    process = subprocess.Popen(command_line, cwd=ROOT, pass_fds=fds, stderr=log, stdout=subprocess.DEVNULL)
+                try:
+                    secure, moved = await waiting
+                    assert (secure.status, moved.status) == (200, 308)
+                    assert await edge.command("reload") == {"applied": True, "faults": []}
+                    assert (await edge.ask("a.test")).status == 200
+                    process.terminate()
+                    assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+                finally:
+                    process.kill()
+                    process.wait()

@@ -35,6 +35,7 @@ def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("EDGEPROXY_DEBUG", raising=False)
+    monkeypatch.setenv("GLIBC_TUNABLES", "")  # given, so that `run` does not start this process over (`edgeproxy.launch`)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         status = cli.run(arguments)
