@@ -19,18 +19,21 @@ HOST = "bench.example"
 LIFETIME = datetime.timedelta(days=90)
 """Long enough that nobody thinks of renewing while it is measured."""
 
-OPENSSL_CONF = """
-openssl_conf = default
-[default]
+CIPHER, GROUP = "TLS_AES_256_GCM_SHA384", "X25519"
+"""What clients offer: OpenSSL's own first choices and nothing else. From more, each server would pick something different."""
+
+OPENSSL_CONF = f"""
+openssl_conf = modules
+[modules]
 ssl_conf = ssl
 [ssl]
 system_default = clients
 [clients]
 MinProtocol = TLSv1.3
-Ciphersuites = TLS_AES_256_GCM_SHA384
-Groups = X25519
+Ciphersuites = {CIPHER}
+Groups = {GROUP}
 """
-"""What the clients offer: OpenSSL's own first choices and nothing else. From more, each server would pick something different."""
+"""The same for whatever uses OpenSSL as it comes."""
 
 
 @dataclass(frozen=True, slots=True)

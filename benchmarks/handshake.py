@@ -38,7 +38,9 @@ KINDS = ("plain", "front")
 
 async def _start_plain() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        return await start_plain(write_identity(make_identity(), Path(folder) / "identity").chain_and_key)
+        server = await start_plain(write_identity(make_identity(), Path(folder) / "identity").chain_and_key)
+    port: int = server.sockets[0].getsockname()[1]
+    return port
 
 
 async def _start_front() -> int:

@@ -1,17 +1,16 @@
 """Side by side on one machine: edgeproxy, nginx, HAProxy, Varnish and Caddy under the same load, with and without TLS.
 
-`python -m benchmarks.load` takes some minutes, `--quick` about one. Server on core 0, load and origin on core 1,
+`python -m benchmarks.load` takes about seven minutes, `--quick` about two. Server on core 0, load and origin on core 1,
 keep-alive, loopback. Writes benchmarks/results/load.json, load.md and load.png (with `--quick`: load-quick.*).
 
 Every scenario is run for all servers in turn, several times over, and the median is kept: the machine's mood meets all alike.
 CPU time per request is the figure that holds still; requests per second move. Compare only within one run.
 
 What a handshake costs is the server's CPU for each new connection with one small cached hit on it, beside the same for uvloop's
-own TLS server with a ready answer; `benchmarks.handshake` compares the ways in alone.
+own TLS server with a ready answer. For edgeproxy that holds all of HTTP too; `benchmarks.handshake` compares the ways in alone.
 """
 
 import argparse
-import asyncio
 import fcntl
 import json
 import os
@@ -27,6 +26,8 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 from benchmarks import machine, report
 from benchmarks.measuring import LOAD_CORE, Measuring, Options
@@ -44,8 +45,8 @@ def missing(options: Options) -> dict[str, str | None]:
     return {binary: package for binary, package in (wanted | PACKAGES).items() if shutil.which(binary) is None}
 
 
-def provide(options: Options) -> None:
-    """Install what is missing where that is possible; name what stays missing, and end when it is wrk."""
+def provide(options: Options) -> list[str]:
+    """Install what is missing where that is possible; name and return what stays missing, and end when it is wrk."""
     lacking = missing(options)
     packages = [package for package in lacking.values() if package]
     if packages and options.install and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -56,11 +57,15 @@ def provide(options: Options) -> None:
             stdout=subprocess.DEVNULL,
         )
         lacking = missing(options)
-    for binary, package in lacking.items():
-        source = f"Debian package {package}" if package else "part of the extra `dev` of this package"
-        print(f"missing: {binary} ({source}); it is left out", flush=True)
+    named = [
+        f"{binary} ({f'Debian package {package}' if package else 'it comes with the extra `dev` of this package'})"
+        for binary, package in lacking.items()
+    ]
+    for one in named:
+        print(f"missing: {one}; it is left out", flush=True)
     if "wrk" in lacking:
         sys.exit("nothing can be measured without wrk")
+    return named
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[Options, Path]:
@@ -113,6 +118,7 @@ async def run(options: Options) -> dict[str, Any]:
         "machine": {**machine.describe(), "load average before and after": f"{load_before:.1f} and {os.getloadavg()[0]:.1f}"},
         "servers": {**servers, **tools()},
         "options": {**asdict(options), "only": sorted(options.only), "keys": sorted(options.keys), "connections": CONNECTIONS},
+        "missing": [f"{name} (it did not answer)" for name in measuring.left_out],
         "took_seconds": round(time.monotonic() - began),
         "rows": rows,
     }
@@ -131,9 +137,10 @@ def alone() -> Iterator[None]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, path = parse(arguments)
-    provide(options)
+    lacking = provide(options)
     with alone():
-        measured = asyncio.run(run(options))
+        measured = uvloop.run(run(options))  # the client that fills the caches shares its core with the origin
+    measured["missing"] = lacking + measured["missing"]
     path.parent.mkdir(exist_ok=True)
     path.with_suffix(".json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(report.table(measured), encoding="utf-8")

@@ -78,6 +78,8 @@ class Measuring:
         }
         self._origin_port = free_port()
         self._servers: list[Server] = []
+        self.left_out: list[str] = []
+        """Servers that are here but did not come up."""
         self._started: list[Running] = []
 
     def _start(self, name: str, command: Sequence[str], core: int) -> Running:
@@ -107,6 +109,7 @@ class Measuring:
                 await client.until_ready(place.tls_port, "/b/100", tls=self._contexts["http/1.1"])
         except (TimeoutError, ssl.SSLError, subprocess.CalledProcessError) as error:
             said = log.read_text(errors="replace") if log.exists() else ""
+            self.left_out.append(peer.name)
             print(f"{peer.name} does not answer and is left out ({error!r}):\n{said}", flush=True)
             return
         self._servers.append(Server(peer, place.port, place.tls_port, running))
@@ -138,10 +141,10 @@ class Measuring:
             else:
                 unfit[server.peer.name] = await self._prepare(server, scenario)
         samples: dict[str, list[dict[str, Any]]] = {name: [] for name in unfit}
-        for number in range(self._options.rounds):
+        for _ in range(self._options.rounds):
             for server in self._servers:
                 if unfit.get(server.peer.name, "lacking") is None:
-                    samples[server.peer.name] += await self._sample_with_retry(server, scenario, warm=not number)
+                    samples[server.peer.name] += await self._sample_with_retry(server, scenario)
         for name, reason in unfit.items():
             rows.append(row_of(scenario, name, samples[name], reason))
             print(line(rows[-1]), flush=True)
@@ -176,18 +179,16 @@ class Measuring:
             return "it does not resume sessions"
         return None
 
-    async def _sample_with_retry(self, server: Server, scenario: Scenario, *, warm: bool) -> list[dict[str, Any]]:
+    async def _sample_with_retry(self, server: Server, scenario: Scenario) -> list[dict[str, Any]]:
         """One sample, and a second one after a first in which the tool got no answer at all; both are kept in the record."""
-        samples = [await self._sample(server, scenario, warm=warm)]
+        samples = [await self._sample(server, scenario)]
         if not samples[0]["requests"]:
-            samples.append(await self._sample(server, scenario, warm=True))
+            samples.append(await self._sample(server, scenario))
         return samples
 
-    async def _sample(self, server: Server, scenario: Scenario, *, warm: bool) -> dict[str, Any]:
-        """`warm`: with a second of load before that is not counted."""
+    async def _sample(self, server: Server, scenario: Scenario) -> dict[str, Any]:
+        """Nothing is run in before: the cache is filled, and the median leaves out a cold first round."""
         server.running.wait_until_quiet()
-        if warm:
-            self._load(server, scenario, 1)
         asked = int((await client.get(self._origin_port, "/count")).body)
         cpu = server.running.cpu_seconds()
         result = self._load(server, scenario, self._options.seconds)

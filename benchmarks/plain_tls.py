@@ -35,8 +35,8 @@ class Answering(asyncio.Protocol):
         self.transport.close()
 
 
-async def start_plain(chain_and_key: Path, port: int = 0) -> int:
-    """The event loop's own TLS server, with the ciphers, groups and protocols of ours; the port it listens on."""
+async def start_plain(chain_and_key: Path, port: int = 0) -> asyncio.Server:
+    """The event loop's own TLS server, with the ciphers, groups and protocols of ours; port 0: any."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -44,14 +44,12 @@ async def start_plain(chain_and_key: Path, port: int = 0) -> int:
     if openssl is not None:
         openssl.set_groups(context, GROUPS)
     context.load_cert_chain(chain_and_key)
-    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", port, ssl=context, backlog=1024)
-    bound: int = server.sockets[0].getsockname()[1]
-    return bound
+    return await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", port, ssl=context, backlog=1024)
 
 
 async def _serve(port: int, chain_and_key: Path) -> None:
-    await start_plain(chain_and_key, port)
-    await asyncio.Event().wait()
+    async with await start_plain(chain_and_key, port) as server:
+        await server.serve_forever()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Turns the figures of a load test into a Markdown table and a picture."""
 
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ def table(measured: dict[str, Any]) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     lines += [_load_line(row) for row in measured["rows"] if _is_load(row)]
+    if measured.get("missing"):
+        lines += ["", f"Missing, and so left out: {', '.join(measured['missing'])}."]
     lines += _remarks(measured["rows"]) + _crowd(measured["rows"]) + _ratios(measured["rows"]) + _lacking(measured["rows"])
     return "\n".join(lines) + "\n"
 
@@ -124,9 +127,9 @@ def plot(measured: dict[str, Any], path: Path) -> None:
     figure, panels = plt.subplots(2, 1, figsize=(max(12, 1.8 * groups), 9), layout="constrained")
     _bars(panels[0], rows, lambda row: row["cpu_us"], "CPU time per request, µs (log scale, less is better)", "{:.1f}")
     _bars(panels[1], rows, lambda row: row["per_second"], "Requests per second (log scale, more is better)", "{:,.0f}")
-    servers = measured["servers"]
     panels[0].legend(ncols=6, loc="upper left", frameon=False)
-    figure.suptitle(f"One core each: {', '.join(servers.values())}", fontsize=11)
+    title = textwrap.fill(f"One core each: {', '.join(measured['servers'].values())}", width=10 * max(12, groups))
+    figure.suptitle(title, fontsize=11)
     about = measured["machine"]
     panels[1].set_xlabel(f"{about['cpu']}, kernel {about['kernel']}, {measured['time']}", fontsize=8, loc="right")
     figure.savefig(path, dpi=120)

@@ -68,7 +68,7 @@ def handshake(key: str, title: str, mode: str) -> Scenario:
 
 def secure() -> Iterable[Scenario]:
     """All that goes over TLS."""
-    yield secure_hit("tls-10k", "TLS HTTP/1.1, hit, 10 KB")
+    yield secure_hit("tls-10k", "TLS, HTTP/1.1, hit, 10 KB")
     yield secure_hit("h2-10k-1", "HTTP/2, hit, 10 KB, 1 stream", streams=1)
     yield secure_hit("h2-10k-10", "HTTP/2, hit, 10 KB, 10 streams", streams=10)
     yield handshake("handshake", "TLS, full handshake each", "full")

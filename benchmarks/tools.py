@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.authority import HOST
+from benchmarks.authority import CIPHER, GROUP, HOST
 from benchmarks.scenarios import SEED, Scenario
 
 CONNECTIONS = 32
@@ -51,7 +51,8 @@ def h2load_command(scenario: Scenario, port: int, seconds: float, log: Path) -> 
     """The name is in SNI and `:authority`, the address in --connect-to. Windows are h2load's own, 1 GiB: nobody waits."""
     streams, path = scenario.arguments
     flags = (f"-c{CONNECTIONS}", "-t1", f"-m{streams}", f"-D{max(1, round(seconds))}s", f"--log-file={log}")
-    return ["h2load", *flags, f"--connect-to=127.0.0.1:{port}", f"https://{HOST}{path}"]
+    same = (f"--tls13-ciphers={CIPHER}", f"--groups={GROUP}")  # h2load has its own lists, which win over the file's
+    return ["h2load", *flags, *same, f"--connect-to=127.0.0.1:{port}", f"https://{HOST}{path}"]
 
 
 def connects_command(scenario: Scenario, port: int, seconds: float) -> list[str]:

@@ -21,7 +21,7 @@ from edgeproxy.clock import Clock
 from edgeproxy.config import Config
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.config.model import Acme, AcmeAuthority
-from edgeproxy.errors import CertificateFault, ContextRefused, StartError
+from edgeproxy.errors import CertificateFault, ContextRefused, StartError, StoreError
 from edgeproxy.exchange.site import Secure, Sites
 from edgeproxy.serving.connections import Connections
 from edgeproxy.serving.http1 import Http1Connection
@@ -121,7 +121,7 @@ class Https:
             self.challenges.open()
             await keeping.keeper.start()
             self._serve_what_there_is()
-            tickets = await asyncio.to_thread(TicketKeys.open, self._folder, self._clock)
+            tickets = await asyncio.to_thread(_ticket_keys, self._folder, self._clock)
             obtain = self._obtain if keeping.on_demand else None
             dispatch = Dispatch(self._directory, Contexts(tickets, find_openssl()), self.challenges, obtain)
             front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
@@ -302,6 +302,15 @@ def _keeper_settings(acme: Acme, challenges: Challenges) -> KeeperSettings:
         chosen_directories=directories if acme.directory else directories[1:],
         self_check=SelfCheck(challenges, SelfCheckSettings()) if acme.self_check else None,
     )
+
+
+def _ticket_keys(folder: Path, clock: Clock) -> TicketKeys:
+    """Those that survive a restart; without room for their secret, ones that do not: a full disk keeps nobody from serving."""
+    try:
+        return TicketKeys.open(folder, clock)
+    except StoreError as error:
+        log.warning("TLS sessions will not be resumed after a restart: %s", error)
+        return TicketKeys.temporary(clock)
 
 
 def _policies(config: Config) -> dict[str, TlsPolicy]:

@@ -51,8 +51,13 @@ class Edge:
 
     def command(self, place: Place) -> list[str]:
         config, identity = place.folder / "edgeproxy.toml", place.identity
-        ours = {"port": place.port, "tls_port": place.tls_port, "admin": free_port()}
-        ports = {**ours, "nobody": free_port(), "origin": place.origin}
+        ports = {
+            "port": place.port,
+            "tls_port": place.tls_port,
+            "admin": free_port(),
+            "nobody": free_port(),
+            "origin": place.origin,
+        }
         config.write_text(CONFIG.format(folder=place.folder, host=HOST, **ports), encoding="utf-8")
         program = [sys.executable, "-m", "edgeproxy"]
         given = [HOST, str(identity.chain), str(identity.key)]

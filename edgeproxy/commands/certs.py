@@ -4,6 +4,7 @@ Owns: the flags and how the answers look. Listing and renewing ask the running e
 running edge watches, so that a certificate can be there before the edge is.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -58,14 +59,11 @@ def import_certificate(
     from edgeproxy.tls.vault import Vault
 
     clock = SystemClock()
-    folder = data_folder(data, config)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the edge may never have run yet
-    except OSError as error:
-        wrong_usage(f"{folder}: {(error.strerror or 'cannot be made').lower()}")
-    vault = Vault(vault_folder(folder), clock)
+    chain, private = _read(certificate), _read(key)
+    _enter_as_its_owner(data_folder(data, config))
+    vault = Vault(vault_folder(Path()), clock)
     vault.open()
-    parsed = asyncio.run(vault.import_pair(name, _read(certificate), _read(key)))
+    parsed = asyncio.run(vault.import_pair(name, chain, private))
     if json:
         print_json({"names": list(parsed.names), "not_after": parsed.not_after, "fingerprint": parsed.fingerprint})
     else:
@@ -77,3 +75,22 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         wrong_usage(f"{path}: {(error.strerror or 'cannot be read').lower()}")
+
+
+def _enter_as_its_owner(folder: Path) -> None:
+    """Go into the data folder, made where the edge never ran yet; root becomes its owner, who has to read what is stored.
+
+    The key is read before, since often only root may, and paths are relative after, since only root may come along here.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat()
+        if os.geteuid() not in (0, owner.st_uid):
+            wrong_usage(f"{folder}: belongs to another user; run this as that user, or as root")
+        os.chdir(folder)
+        if os.geteuid() != owner.st_uid:
+            os.setgroups([])
+            os.setegid(owner.st_gid)
+            os.seteuid(owner.st_uid)
+    except OSError as error:
+        wrong_usage(f"{folder}: {(error.strerror or 'cannot be used').lower()}")

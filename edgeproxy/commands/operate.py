@@ -44,7 +44,7 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
             ("up", seconds_text(answer.get("uptime_seconds"))),
             ("state", "draining" if answer.get("draining") else "serving"),
             ("listening on", ", ".join(map(str, answer.get("listen", [])))),
-            ("with TLS on", ", ".join(map(str, answer.get("listen_tls", [])))),
+            ("with TLS on", ", ".join(map(str, answer.get("listen_tls", []))) or None),
             ("configuration", answer.get("config")),
             ("connections", answer.get("connections")),
             ("stored responses", store.get("objects")),

@@ -140,6 +140,18 @@ def _https(raw: Raw, named: Named) -> Iterator[str]:
         tls, path = _table(site, "tls"), ("site", index, "tls")
         if tls.get("client_auth", "off") != "off" and "client_ca_file" not in tls:
             yield f"{path_text((*path, 'client_auth'))}: nobody is named who signs the certificates; allowed: with client_ca_file"
+        if tls.get("client_auth") == "required":
+            yield from _ways_around(tls, path, has_https=bool(_list(listen.get("https"))))
+
+
+def _ways_around(tls: Raw, path: KeyPath, *, has_https: bool) -> Iterator[str]:
+    """Over plain HTTP nobody shows a certificate."""
+    if not has_https:
+        where = path_text((*path, "client_auth"))
+        yield f'{where}: "required" would be asked of nobody over plain HTTP; allowed: with an address in listen.https'
+    if tls.get("redirect") is False:
+        where = path_text((*path, "redirect"))
+        yield f"{where}: false lets clients without a certificate in over plain HTTP; allowed: true where they are required"
 
 
 def _cache_bounds(raw: Raw) -> Iterator[str]:

@@ -3,7 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
+import socket
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +17,8 @@ from aiohttp import web
 from cryptography import x509
 
 from tests.support.certificates import TestCertificate, authority
-from tests.support.edge import command, until
+from tests.support.challenge_servers import dns_hook_script
+from tests.support.edge import ROOT, command, until
 from tests.support.https import (
     PATIENCE,
     SecureEdge,
@@ -138,6 +143,23 @@ async def test_names_are_proved_by_tls_alone_and_the_hook_is_told(tmp_path: Path
             assert not any("PRIVATE" in line for line in (tmp_path / "told").read_text())
 
 
+async def test_a_wildcard_by_the_dns_hook_from_the_second_authority_while_the_first_is_down(tmp_path: Path) -> None:
+    need(*PROGRAMS)
+    (nobody,) = free_ports(1)
+    with running_pebble(tmp_path / "ca", nonce_reject=20) as pebble, secure_edge(tmp_path, pebble) as edge:
+        async with origin() as running:
+            second = f'fallback = [{{ directory = "{pebble.directory}", directory_ca_file = "{pebble.ca_file}" }}]'
+            hook = f'challenges = ["dns-01"]\ndns_hook = ["{dns_hook_script(tmp_path, pebble.dns)}"]'
+            edge.configure(site(running.url, "*.a.test"), acme=f'directory = "https://127.0.0.1:{nobody}/dir"\n{second}\n{hook}')
+            await edge.start()
+            assert (await edge.verified("x.a.test")).status == 200
+            assert (await edge.ask("y.a.test", http2=True)).status == 200
+            for name in ("a.test", "x.y.a.test"):
+                with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+                    await edge.ask(name)
+            assert (await edge.certificate("*.a.test"))["directory"] == pebble.directory
+
+
 async def test_a_renewal_that_is_asked_for_takes_over_without_a_break(tmp_path: Path) -> None:
     need(*PROGRAMS)
     with running_pebble(tmp_path / "ca") as pebble, secure_edge(tmp_path, pebble) as edge:
@@ -249,6 +271,17 @@ def test_what_cannot_be_imported_is_refused(tmp_path: Path, names: tuple[str, ..
     assert not list((tmp_path / "data").glob("tls/certificates/*/*.pem"))
 
 
+def test_what_root_imports_belongs_to_the_user_of_the_edge(tmp_path: Path) -> None:
+    need(root=True)
+    (tmp_path / "data").mkdir(mode=0o700)
+    os.chown(tmp_path / "data", 12_345, 12_346)
+    done = command("certs", "import", "a.test", *files(tmp_path, authority().issue("a.test")), "--data", str(tmp_path / "data"))
+    assert done.returncode == 0, done.stderr
+    made = list((tmp_path / "data").rglob("*"))
+    assert any(path.suffix == ".pem" for path in made)
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12_345, 12_346)}
+
+
 async def test_tokens_that_are_not_ours_are_answered_by_the_old_server(tmp_path: Path) -> None:
     asked = []
 
@@ -347,6 +380,38 @@ async def test_a_name_that_is_not_served_gets_an_alert(tmp_path: Path) -> None:
             assert (await edge.ask("a.test")).status == 200
 
 
+async def test_behind_a_proxy_that_is_trusted_its_word_counts_for_what_is_secure(tmp_path: Path) -> None:
+    put_into_vault(tmp_path / "data", authority().issue("a.test"))
+    with secure_edge(tmp_path) as edge:
+        async with origin() as running:
+            path = edge.configure(site(running.url, "a.test"))
+            path.write_text(path.read_text().replace("[edge]", '[edge]\ntrusted_proxies = ["127.0.0.1"]'))
+            await edge.start()
+            await kept(edge, "a.test")
+            for target in ("/", "/kept", "/kept"):
+                assert (await edge.plain("a.test", target)).status == 308
+                assert (await edge.plain("a.test", target, "X-Forwarded-Proto: https")).status == 200
+                assert (await edge.plain("a.test", target, "X-Forwarded-Proto: http")).status == 308
+
+
+async def test_addresses_of_both_families_get_their_own_certificates(tmp_path: Path) -> None:
+    with secure_edge(tmp_path) as edge:
+        async with origin() as running:
+            path = edge.configure(site(running.url, "127.0.0.1", "[::1]", "localhost"))
+            path.write_text(path.read_text().replace("https = [", f'https = ["[::1]:{edge.https}", '))
+            await edge.start()
+            for address, name in (("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.1", "localhost"), ("::1", "localhost")):
+                _, writer = await asyncio.open_connection(address, edge.https, ssl=blind(), server_hostname=name)
+                shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(True))
+                writer.transport.abort()
+                names = shown.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+                assert [str(one.value) for one in names] == [name]
+                assert shown.issuer == shown.subject
+            assert {one["state"] for one in await edge.certificates()} == {"local"}
+            moved = await edge.plain("[::1]", "/x")
+            assert (moved.status, moved["location"]) == (308, f"https://[::1]:{edge.https}/x")
+
+
 # --- on demand
 
 
@@ -374,6 +439,32 @@ async def test_a_name_nobody_listed_gets_a_certificate_where_the_operator_says_y
             again = await edge.ask("shop.example.org")
             assert again.leaf.serial_number == seen[0].leaf.serial_number
             assert service.count("/ask") == 2
+
+
+# --- the end
+
+
+async def test_an_authority_that_says_nothing_keeps_the_edge_from_neither_serving_nor_ending(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with secure_edge(tmp_path) as edge:
+        async with origin() as running:
+            edge.configure(site(running.url, "a.test"), acme=f'directory = "http://127.0.0.1:{port}/dir"')
+            await edge.start()
+            async with asyncio.timeout(PATIENCE):
+                await asked.wait()
+            assert (await edge.shown("a.test")).serial_number
+            assert (await edge.certificate("a.test"))["state"] == "obtaining"
+            assert await asyncio.to_thread(edge.process.stop, 10.0) == 0
+            assert "Traceback" not in edge.log
+    server.close()
 
 
 # --- reload
@@ -481,3 +572,39 @@ async def test_a_start_that_cannot_serve_https_leaves_a_word_and_nothing_running
             assert f"127.0.0.1:{edge.https}" in edge.log
             assert "Traceback" not in edge.log
             server.close()
+
+
+# --- systemd
+
+_WITH_SOCKETS = """
+import fcntl, os, sys
+for number, given in enumerate(sys.argv[1:3]):
+    os.dup2(fcntl.fcntl(int(given), fcntl.F_DUPFD, 10), 3 + number)
+os.environ.update(LISTEN_FDS="2", LISTEN_FDNAMES="http:https", LISTEN_PID=str(os.getpid()))
+os.execv(sys.executable, [sys.executable, "-m", "edgeproxy", "run", "--config", sys.argv[3]])
+"""
+
+
+async def test_sockets_of_both_ways_that_were_handed_over_wait_through_a_restart(tmp_path: Path) -> None:
+    put_into_vault(tmp_path / "data", authority().issue("a.test"))
+    with socket.create_server(("127.0.0.1", 0)) as http, socket.create_server(("127.0.0.1", 0)) as https:
+        edge = SecureEdge(tmp_path, http.getsockname()[1], https.getsockname()[1], lambda: authority().pem)
+        async with origin() as running:
+            # The same addresses stand in the file: they must not be bound a second time, at a reload neither.
+            path = edge.configure(site(running.url, "a.test"))
+            fds = [http.fileno(), https.fileno()]
+            for _ in range(2):
+                waiting = asyncio.gather(edge.ask("a.test", http2=True), edge.plain("a.test", "/x"))
+                with edge.process.log.open("ab") as log:
+                    command_line = [sys.executable, "-c", _WITH_SOCKETS, *map(str, fds), str(path)]
+                    process = subprocess.Popen(command_line, cwd=ROOT, pass_fds=fds, stderr=log, stdout=subprocess.DEVNULL)
+                try:
+                    secure, moved = await waiting
+                    assert (secure.status, moved.status) == (200, 308)
+                    assert await edge.command("reload") == {"applied": True, "faults": []}
+                    assert (await edge.ask("a.test")).status == 200
+                    process.terminate()
+                    assert await asyncio.to_thread(process.wait, PATIENCE) == 0
+                finally:
+                    process.kill()
+                    process.wait()

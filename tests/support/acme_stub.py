@@ -124,6 +124,8 @@ class AcmeStub:
         self.orders: dict[str, dict[str, Any]] = {}
         self.authorizations: dict[str, dict[str, Any]] = {}
         self.chains: dict[str, bytes] = {}
+        self.after: Callable[[str], None] = lambda step: None
+        """Called with each step when it is done, before its answer is sent."""
         self.base = ""
 
     @property
@@ -194,6 +196,7 @@ class AcmeStub:
                     response = planned(request)
             else:
                 response = planned(request)
+            self.after(step)
             nonce = secrets.token_urlsafe(12)
             self.nonces.add(nonce)
             if signed or step == "newNonce":

@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 ROOT = Path(__file__).parents[2]
 
+NO_SECOND_START = {"GLIBC_TUNABLES": ""}
+"""Given, so that an edge does not start over for its allocator's sake (`edgeproxy.launch`): tests start many."""
+
 
 def write_config(
     folder: Path,
@@ -154,7 +157,7 @@ class EdgeProcess:
                 cwd=ROOT,
                 stderr=log,
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, **self.environ},
+                env={**os.environ, **NO_SECOND_START, **self.environ},
                 text=True,
             )
         end = time.monotonic() + deadline

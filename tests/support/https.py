@@ -105,12 +105,13 @@ async def connected(port: int, name: str, context: ssl.SSLContext) -> AsyncItera
             writer.transport.abort()
 
 
-async def plain(port: int, host: str, target: str) -> Seen:
-    """One GET over plain HTTP."""
+async def plain(port: int, host: str, target: str, *lines: str) -> Seen:
+    """One GET over plain HTTP, with more field lines."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     client = Http1Client(reader, writer)
     try:
-        client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        more = "".join(f"{line}\r\n" for line in lines)
+        client.send(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n".encode())
         got = await client.response()
     finally:
         await client.close()
@@ -177,8 +178,8 @@ access_log = "off"
         async with connected(self.https, name, trusting(self.roots(), http2=http2, own=own)) as connection:
             return await connection.ask(host or name, target)
 
-    async def plain(self, host: str, target: str = "/") -> Seen:
-        return await plain(self.http, host, target)
+    async def plain(self, host: str, target: str = "/", *lines: str) -> Seen:
+        return await plain(self.http, host, target, *lines)
 
     async def shown(self, name: str) -> x509.Certificate:
         """The certificate that `name` gets, whatever it is worth."""

@@ -35,6 +35,7 @@ def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("EDGEPROXY_DEBUG", raising=False)
+    monkeypatch.setenv("GLIBC_TUNABLES", "")  # given, so that `run` does not start this process over (`edgeproxy.launch`)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         status = cli.run(arguments)
@@ -141,6 +142,17 @@ def test_check_says_that_a_file_is_good(command: Command, tmp_path: Path) -> Non
     assert json.loads(command("check", "-c", "e.toml", "--json")[1])["sites"] == [
         {"name": "example.org", "hosts": ["example.org"], "origins": ["http://127.0.0.1:9000"]}
     ]
+
+
+def test_check_names_the_addresses_with_tls(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text(
+        f'[edge]\ndata = "{tmp_path}/data"\n[acme]\nemail = "a@example.org"\n'
+        '[[site]]\nhosts = ["a.org"]\norigins = ["http://127.0.0.1:1"]\n'
+    )
+    status, out, _ = command("check", "--config", str(path))
+    assert status == 0
+    assert "listening on :80, :443 with TLS" in out
 
 
 def test_check_prints_every_fault_and_ends_with_status_2(command: Command, tmp_path: Path) -> None:

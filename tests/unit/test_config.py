@@ -239,7 +239,7 @@ SITE_FAULTS = [
     ("[site.recovery]\noverride = 1", "site[0].recovery.override: 1 is not a switch; allowed: true or false, without quotes"),
     ('[site.tls]\nminimum = "1.1"', 'site[0].tls.minimum: "1.1" is not a version; allowed: "1.2" or "1.3"'),
     ('[site.tls]\nclient_auth = "yes"', 'site[0].tls.client_auth: "yes" is not a choice; allowed: "off", "optional", "required"\nsite[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file'),
-    ('[site.tls]\nclient_auth = "required"', "site[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file"),
+    ('[site.tls]\nclient_auth = "optional"', "site[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file"),
     ('[site.tls]\nclient_ca_file = "/not/there.pem"', 'site[0].tls.client_ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
     ('[site.tls]\nhsts = 5', 'site[0].tls.hsts: 5 is not a duration; allowed: a number with ms, s, m, h, d or w, like "100ms", "90s" or "7d"'),
     ("[[site]]", "site[1].hosts: missing; allowed: a list of host names\nsite[1].origins: missing; allowed: a list of origins"),
@@ -350,6 +350,29 @@ def test_https_needs_a_name_for_a_certificate(write, hosts: str, acme: str, is_f
         ]
     else:
         assert load(path).listen.https
+
+
+@pytest.mark.parametrize(
+    ("https", "redirect", "lines"),
+    [
+        (True, "true", []),
+        (False, "true", ['client_auth: "required" would be asked of nobody over plain HTTP; allowed: with an address in listen.https']),
+        (
+            True,
+            "false",
+            ["redirect: false lets clients without a certificate in over plain HTTP; allowed: true where they are required"],
+        ),
+    ],
+)
+def test_there_is_no_way_around_client_certificates(write, tmp_path: Path, https: bool, redirect: str, lines: list[str]) -> None:
+    (tmp_path / "ca.pem").write_text("")
+    listen = '[listen]\nhttps = [":8443"]\n' if https else ""
+    tls = f'[site.tls]\nclient_auth = "required"\nclient_ca_file = "{tmp_path}/ca.pem"\nredirect = {redirect}\n'
+    path = write(f"{listen}{SITE}{tls}")
+    if lines:
+        assert faults_of(path) == [f"site[0].tls.{line}" for line in lines]
+    else:
+        assert load(path).sites[0].tls.client_auth == "required"
 
 
 def test_who_names_an_authority_gets_the_public_ports_and_lets_encrypt(write) -> None:

@@ -1,4 +1,4 @@
-"""When the serving process starts over with huge pages."""
+"""When the serving process starts over with its allocator set up."""
 
 import os
 import subprocess
@@ -7,36 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from edgeproxy.launch import SETTING, VARIABLE, wants_huge_pages
-
-MADVISE = "always [madvise] never\n"
-GLIBC = ("glibc", "2.36")
+from edgeproxy.launch import SETTING, VARIABLE, is_worth_it
 
 
-def test_huge_pages_are_wanted_where_the_kernel_leaves_them_to_the_program() -> None:
-    assert wants_huge_pages({}, GLIBC, MADVISE)
+def test_a_glibc_that_knows_the_tunables_is_set_up() -> None:
+    assert is_worth_it({}, ("glibc", "2.36"))
+    assert is_worth_it({}, ("glibc", "2.35.1"))
 
 
 @pytest.mark.parametrize(
-    ("environ", "libc", "switch"),
+    ("environ", "libc"),
     [
-        ({VARIABLE: ""}, GLIBC, MADVISE),
-        ({VARIABLE: SETTING}, GLIBC, MADVISE),
-        ({VARIABLE: "glibc.malloc.check=1"}, GLIBC, MADVISE),
-        ({}, ("glibc", "2.31"), MADVISE),
-        ({}, ("glibc", ""), MADVISE),
-        ({}, ("", ""), MADVISE),
-        ({}, GLIBC, "[always] madvise never\n"),
-        ({}, GLIBC, "always madvise [never]\n"),
-        ({}, GLIBC, ""),
+        ({VARIABLE: ""}, ("glibc", "2.36")),
+        ({VARIABLE: SETTING}, ("glibc", "2.36")),
+        ({VARIABLE: "glibc.malloc.check=1"}, ("glibc", "2.36")),
+        ({}, ("glibc", "2.31")),
+        ({}, ("glibc", "")),
+        ({}, ("", "")),
     ],
 )
-def test_nothing_is_started_over_otherwise(environ: dict[str, str], libc: tuple[str, str], switch: str) -> None:
-    assert not wants_huge_pages(environ, libc, switch)
+def test_nothing_is_started_over_otherwise(environ: dict[str, str], libc: tuple[str, str]) -> None:
+    assert not is_worth_it(environ, libc)
 
 
 def test_the_process_stays_the_same_and_its_children_are_not_told() -> None:
-    """Wherever it runs: with or without huge pages, one process, the arguments as given, the variable gone."""
+    """Wherever it runs: set up or not, one process, the arguments as given, the variable gone."""
     program = "import os, sys; from edgeproxy.launch import start_over; start_over(); print(os.getpid(), *sys.argv[1:], sep='|')"
     more = f"; print(os.environ.get('{VARIABLE}'))"
     environ = {name: value for name, value in os.environ.items() if name != VARIABLE}

@@ -130,7 +130,8 @@ class Account:
 
         A crash before the rename or link leaves a temporary file that nobody reads; after it, the file is whole.
         """
-        self._folder.mkdir(mode=durable.FOLDER_MODE, parents=True, exist_ok=True)
+        self._folder.parent.mkdir(mode=durable.FOLDER_MODE, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=durable.FOLDER_MODE, exist_ok=True)
         temporary = self._folder / f".{name}.{secrets.token_hex(4)}"
         durable.write_synced(temporary, data)
         try:

@@ -1,11 +1,17 @@
 """The bookkeeping of the load test: a sample without answers is no figure, and the table says what was not measured."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from benchmarks.load import missing, parse, provide
+from benchmarks.peers import ALL
 from benchmarks.report import table
 from benchmarks.rows import row_of
-from benchmarks.scenarios import Scenario, hit, scenarios
+from benchmarks.scenarios import Scenario, handshake, hit, scenarios
 
+HANDSHAKE = handshake("handshake", "TLS, full handshake each", "full")
 SCENARIO = hit("hit-10k", "hit, 10 KB", 10_240)
 
 
@@ -64,3 +70,53 @@ def test_every_scenario_but_the_miss_is_warmed_and_probed_with_what_it_asks_for(
     for scenario in every:
         assert bool(scenario.warm) is scenario.from_cache
         assert not scenario.from_cache or scenario.probe in scenario.warm
+
+
+def test_server_that_cannot_be_asked_is_named_below_the_table_with_all_that_it_lacks() -> None:
+    rows = [{"scenario": key, "title": key, "server": "Varnish", "lacks": "it speaks no TLS"} for key in ("tls-10k", "handshake")]
+    text = table(measured(*rows))
+    assert "Not measured: Varnish (it speaks no TLS): tls-10k; handshake." in text
+    assert "| tls-10k |" not in text
+
+
+def test_what_is_missing_on_the_machine_is_named() -> None:
+    told = {**measured(), "missing": ["h2load (Debian package nghttp2-client)"]}
+    assert "Missing, and so left out: h2load (Debian package nghttp2-client)." in table(told)
+
+
+def test_program_that_is_not_here_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None if program in {"h2load", "varnishd"} else program)
+    options, _ = parse(["--only", "varnish", "--no-install"])
+    assert missing(options) == {"varnishd": "varnish", "h2load": "nghttp2-client"}
+    assert provide(options) == ["varnishd (Debian package varnish)", "h2load (Debian package nghttp2-client)"]
+
+
+def test_nothing_is_measured_without_wrk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None if program == "wrk" else program)
+    with pytest.raises(SystemExit, match="wrk"):
+        provide(parse(["--no-install"])[0])
+
+
+def test_ratios_over_tls_are_told_with_their_goals() -> None:
+    rows = [
+        row_of(HANDSHAKE, server, [sample(1000, cpu_us)], None) for server, cpu_us in (("edgeproxy", 110.0), ("uvloop", 100.0))
+    ]
+    assert f"| {HANDSHAKE.title} | uvloop | 1.10 | goal: at most 1.15 |" in table(measured(*rows))
+    assert "as a multiple" not in table(measured(rows[0]))
+
+
+def test_servers_and_scenarios_are_chosen_and_unknown_ones_refused(tmp_path: Path) -> None:
+    options, path = parse(["--only", "nginx", "--scenario", "tls-10k,crowd", "--results", str(tmp_path)])
+    assert [peer.name for peer in ALL if options.takes_part(peer)] == ["nginx"]
+    assert options.wants("crowd")
+    assert not options.wants("handshake")
+    assert path == tmp_path / "load-quick"
+    for wrong in (["--only", "apache"], ["--scenario", "tls"]):
+        with pytest.raises(SystemExit):
+            parse(wrong)
+
+
+def test_whole_run_is_the_one_for_the_record() -> None:
+    options, path = parse([])
+    assert (options.rounds, path.name) == (3, "load")
+    assert parse(["--quick"])[1].name == "load-quick"

@@ -1,8 +1,11 @@
 """The table itself: nothing unreachable, nothing forgotten, and no way to lose what serves."""
 
+from pathlib import Path
+
 import pytest
 
 from edgeproxy.tls import states
+from edgeproxy.tls.events import Kind
 from edgeproxy.tls.states import BUSY, SERVING, TABLE, Event, State
 
 
@@ -10,6 +13,11 @@ def test_every_state_has_a_row_and_is_described() -> None:
     assert set(TABLE) == set(State)
     for state in State:
         assert f"\n{state.name} " in (states.__doc__ or "")
+
+
+@pytest.mark.parametrize("word", [*(state.name.lower() for state in State), *Kind])
+def test_the_docs_explain_every_state_and_every_event(word: str) -> None:
+    assert f"`{word}`" in (Path(__file__).parents[3] / "docs" / "https.md").read_text()
 
 
 def test_every_state_can_be_reached_from_the_first() -> None:
