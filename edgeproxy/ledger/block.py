@@ -170,6 +170,15 @@ def decode(raw: bytes) -> Block:
         decoder = _decoders.get(_peek.decode(raw).op)
         if decoder is None:
             raise Corrupt("block has an unknown op")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Corrupt("block cannot be read", why=str(error)) from None
+    return _decode_as(raw, decoder)
+
+
+def _decode_as(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Block:
+    if len(raw) > MAX_BLOCK:
+        raise Corrupt("block is too long", length=len(raw))
+    try:
         entry: Entry = decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt("block cannot be read", why=str(error)) from None
@@ -230,7 +239,7 @@ def _entry(place: Place, draft: Draft, genesis_salt: bytes) -> Entry:
 def _sealed(entry: Entry) -> Block:
     try:
         # Reading it back is what makes sure that everybody else can.
-        return decode(_encoder.encode(entry))
+        return _decode_as(_encoder.encode(entry), _decoders[entry.op])
     except (Corrupt, ValueError, TypeError, OverflowError) as error:
         raise StoreError("draft cannot become a block", why=str(error)) from None
 

@@ -7,6 +7,7 @@ compare two sites; the salt of a site follows from the salt in the genesis block
 """
 
 import hashlib
+from functools import lru_cache
 from itertools import pairwise
 
 import msgspec
@@ -30,6 +31,7 @@ def sha256(data: bytes | bytearray | memoryview) -> Digest:
     return Digest(hashlib.sha256(data).digest())
 
 
+@lru_cache(maxsize=1024)
 def site_salt(genesis_salt: bytes, site: str) -> Digest:
     """The salt of one site: SHA-256 over a prefix, the 32 bytes of the genesis block's `salt`, and the site's name."""
     return sha256(_SITE_SALT + genesis_salt + site.encode())
@@ -45,11 +47,13 @@ def scope_digest(salt: bytes, kind: str, value: str) -> Digest:
     return sha256(b"".join((_SCOPE, salt, kind.encode(), b"\n", value.encode())))
 
 
+@lru_cache(maxsize=4096)
 def variant_digest(selecting: Selecting) -> Digest:
     """`variant` of a block: SHA-256 of the selecting fields' canonical form; raises ValueError as `encode_selecting` does."""
     return sha256(encode_selecting(selecting))
 
 
+@lru_cache(maxsize=4096)
 def encode_selecting(selecting: Selecting) -> bytes:
     """The selecting fields as a JSON array of [name, value or null], without spaces: what `JSON.stringify` writes.
 

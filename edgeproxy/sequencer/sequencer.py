@@ -21,7 +21,17 @@ from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import EdgeError, StartError, StoreError, StoreFull
 from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
 from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
-from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, RotateDraft, StoreDraft, decode_names, encode_names, names_of
+from edgeproxy.ledger.drafts import (
+    BodyRef,
+    Draft,
+    EvictDraft,
+    Names,
+    RotateDraft,
+    StoreDraft,
+    decode_names,
+    encode_names,
+    names_of,
+)
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
 from edgeproxy.ledger.note_keys import Signer, Verifier
@@ -82,7 +92,7 @@ class _Sealed:
     """A batch that is ready to be committed; `checkpoint` is the signed note over `head`."""
 
     rows: list[RawRow]
-    blocks: list[tuple[_Waiting, Block]]
+    blocks: list[tuple[_Waiting, Block, Names | None]]
     head: TreeHead
     checkpoint: bytes
     signer: Signer
@@ -372,7 +382,7 @@ class Sequencer:
         frontier, last, time = head.frontier(), head.last, head.time
         signer = self._key()
         rows: list[RawRow] = []
-        blocks: list[tuple[_Waiting, Block]] = []
+        blocks: list[tuple[_Waiting, Block, Names | None]] = []
         for waiting in batch:
             draft = waiting.draft
             # Validators require that time does not go back along the chain, whatever the clock did.
@@ -388,7 +398,7 @@ class Sequencer:
                 signer = draft.new
             stored_head = draft.head if isinstance(draft, StoreDraft) else None
             rows.append(RawRow(block.height, block.raw, block.leaf, stored_head, columns))
-            blocks.append((waiting, block))
+            blocks.append((waiting, block, names))
             frontier.append(block.leaf)
             last, time = block.leaf, time_here
         sealed_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
@@ -444,14 +454,15 @@ class Sequencer:
         Crash here: nobody was told of a committed batch, and the next start publishes it.
         """
         self._head, self._signer, self.fault = sealed.head, sealed.signer, None
-        self._published().advance([block.leaf for _, block in sealed.blocks], sealed.checkpoint)
-        for waiting, block in sealed.blocks:
-            self.fold.apply(block, names_of(waiting.draft))
+        self._published().advance([block.leaf for _, block, _ in sealed.blocks], sealed.checkpoint)
+        fold = self.fold
+        for _, block, names in sealed.blocks:
+            fold.apply(block, names)
         try:
-            self.on_commit([Committed(block, waiting.draft) for waiting, block in sealed.blocks])
+            self.on_commit([Committed(block, waiting.draft) for waiting, block, _ in sealed.blocks])
         except Exception:
             log.exception("on_commit failed; the blocks are committed")
-        for waiting, block in sealed.blocks:
+        for waiting, block, _ in sealed.blocks:
             if not waiting.future.done():
                 waiting.future.set_result(block)
 
@@ -460,7 +471,7 @@ class Sequencer:
 
         Crash before: a body that nothing names. A body stored again in the same batch stays.
         """
-        for waiting, _ in sealed.blocks:
+        for waiting, _, _ in sealed.blocks:
             if isinstance(draft := waiting.draft, EvictDraft) and draft.body in self.fold.gone:
                 try:
                     await self._bodies.delete(draft.body)
