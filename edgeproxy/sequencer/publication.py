@@ -6,11 +6,12 @@ Only hashes above the full tiles of level 0 are kept in memory (1/255 of all). A
 they are asked for, and proved against the tree before they are handed out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.merkle import leaf_hash
+from edgeproxy.ledger.proofs import Nodes, consistency_proof, inclusion_proof
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_tile
@@ -46,9 +47,7 @@ class Publication:
 
     async def read(self, tile: Tile) -> bytes | None:
         """The bytes of a tile or bundle, proved; None when the log has not so many entries. Raises `Corrupt`, StoreError."""
-        tiles = self._tiles
-        if tiles is None:
-            raise Corrupt("tree of the ledger was damaged, its tiles cannot be proved")
+        tiles = self._known()
         width = tiles.width(tile.height, tile.index)
         if not 0 < tile.width <= width:
             return None
@@ -59,6 +58,36 @@ class Publication:
             leaves = tiles.last_leaves()[: tile.width]
             return b"".join(leaves) if tile.level == 0 else encode_bundle(await self._entries(tile, leaves))
         return await self._of_full_tile(tiles, tile)
+
+    async def inclusion(self, index: int, size: int) -> tuple[Digest, ...]:
+        """The path from block `index` to the root of `size` blocks. Raises ValueError when there are not so many; `Corrupt`."""
+        return await self._proof(size, lambda nodes: inclusion_proof(nodes, index, size))
+
+    async def consistency(self, old: int, new: int) -> tuple[Digest, ...]:
+        """That the ledger of `old` blocks is the beginning of that of `new`; as `inclusion`."""
+        return await self._proof(new, lambda nodes: consistency_proof(nodes, old, new))
+
+    async def _proof(self, size: int, make: Callable[[Nodes], tuple[Digest, ...]]) -> tuple[Digest, ...]:
+        """Make a proof, reading the full tiles of level 0 that it needs: two at most, since all else is in memory."""
+        tiles = self._known()
+        if size > tiles.size:
+            raise ValueError("the ledger has not so many blocks")
+        at_hand: dict[int, list[Digest]] = {}
+        while True:
+            # Never waits within, so that the tree does not grow meanwhile.
+            try:
+                return make(lambda height, index: tiles.node(height, index, at_hand.__getitem__))
+            except KeyError as missing:
+                (index,) = missing.args
+                rows = await self._db.read(lambda connection, index=index: read_tile(connection, index))  # type: ignore[misc]
+                leaves = [Digest(leaf) for _, leaf in rows]
+                tiles.verify_leaf_tile(index, leaves)
+                at_hand[index] = leaves
+
+    def _known(self) -> TileTree:
+        if self._tiles is None:
+            raise Corrupt("tree of the ledger was damaged, its tiles cannot be proved")
+        return self._tiles
 
     async def _entries(self, tile: Tile, leaves: Sequence[Digest]) -> list[bytes]:
         rows = await self._db.read(lambda connection: read_tile(connection, tile.index))

@@ -15,7 +15,7 @@ from edgeproxy.ledger.block import Rotate
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
 from edgeproxy.ledger.note_keys import Signer, Verifier
-from edgeproxy.ledger.proofs import consistency_proof, verify_consistency
+from edgeproxy.ledger.proofs import consistency_proof, verify_consistency, verify_inclusion
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, tiles_of, verify_bundle
 from edgeproxy.sequencer.audit import audit_now
@@ -276,6 +276,27 @@ async def test_a_full_disk_publishes_nothing_new(tmp_path: Path) -> None:
         assert isinstance(futures[0].exception(), StoreFull)
         assert ledger.sequencer.publication.checkpoint == before
         assert (await ledger.db.read_state()).checkpoint == before
+
+
+async def test_proofs_are_made_of_what_is_published(tmp_path: Path) -> None:
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(599)
+        publication, leaves = ledger.sequencer.publication, await _leaves(ledger)
+        root = root_of(leaves)
+        for index in (0, 255, 256, 511, 512, 599):
+            verify_inclusion(index, 600, leaves[index], await publication.inclusion(index, 600), root)
+            verify_inclusion(
+                index, index + 1, leaves[index], await publication.inclusion(index, index + 1), root_of(leaves[: index + 1])
+            )
+        for old in (0, 1, 255, 256, 300, 512, 599, 600):
+            verify_consistency(old, 600, root_of(leaves[:old]), root, await publication.consistency(old, 600))
+        for wrong in (publication.inclusion(600, 600), publication.inclusion(0, 601), publication.consistency(2, 1)):
+            with pytest.raises(ValueError):
+                await wrong
+        _change(tmp_path, "UPDATE blocks SET leaf = zeroblob(32) WHERE height = 3")
+        with pytest.raises(Corrupt):
+            await publication.inclusion(5, 600)
+        assert await publication.inclusion(300, 600)
 
 
 # -- rotation --------------------------------------------------------------------------------------------------------------
