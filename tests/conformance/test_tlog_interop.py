@@ -1,22 +1,31 @@
-"""A verifier that others wrote (PyPI aics-tlog) against the ledger of a running edge, over HTTP, with nothing but its key.
+"""A verifier and a witness that others wrote against the ledger of a running edge, with nothing but its address and key.
 
-It lives in a virtual environment of its own, since it declares a newer Python: `make .venv-tlog/.installed`.
+The PyPI packages aics-tlog and aics-witness have a virtual environment of their own, since they declare a newer Python:
+`make .venv-tlog/.installed`.
 """
 
 import asyncio
+import hashlib
 import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from edgeproxy.ledger.checkpoint import open_checkpoint
 from edgeproxy.ledger.drafts import PurgeDraft
 from edgeproxy.ledger.merkle import leaf_hash
+from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, Verifier
 from edgeproxy.ledger.strict import encode_base64
-from tests.support.edge import ROOT, running_edge
+from tests.support.edge import ROOT, running_edge, until
 from tests.support.site import running_site
 
 PYTHON = ROOT / ".venv-tlog" / "bin" / "python"
 TOOL = ROOT / ".venv-tlog" / "bin" / "aics-tlog"
+WITNESS = ROOT / ".venv-tlog" / "bin" / "aics-witness"
 
 _AUDIT = """
 import sys
@@ -34,15 +43,19 @@ print(audit_tiles(reader, int(checkpoint[1]), base64.b64decode(checkpoint[2])))
 
 @pytest.fixture(autouse=True)
 def _tool() -> None:
-    if not TOOL.exists():
-        missing = "aics-tlog in .venv-tlog: make .venv-tlog/.installed"
+    if not TOOL.exists() or not WITNESS.exists():
+        missing = "aics-tlog and aics-witness in .venv-tlog: make .venv-tlog/.installed"
         assert os.environ.get("CI") != "true", f"missing: {missing}"
         pytest.skip(f"missing: {missing}")
 
 
-async def _run(*command: str, given: bytes = b"") -> tuple[int, str]:
+async def _run(*command: str, given: bytes = b"", environ: dict[str, str] | None = None) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, **(environ or {})},
     )
     said, _ = await asyncio.wait_for(process.communicate(given), 60)
     assert process.returncode is not None
@@ -77,3 +90,69 @@ async def test_a_foreign_verifier_accepts_checkpoints_tiles_and_proofs(tmp_path:
         forged = note.replace(encode_base64(edge.sequencer.head().root).encode(), encode_base64(bytes(32)).encode())
         status, said = await _run(str(PYTHON), "-c", _AUDIT, url, str(log), log.name, given=forged)
         assert status != 0, said
+
+
+@asynccontextmanager
+async def _witness(folder: Path, log: Verifier) -> AsyncIterator[tuple[str, Verifier]]:
+    """Their witness for our log: its address and key."""
+    config, seed = str(folder / "witness.json"), {"WITNESS_SEED_HEX": "07" * 32}
+    status, said = await _run(
+        str(WITNESS), "init", "--config", config, "--name", "witness.example/w", "--new-database", environ=seed
+    )
+    assert status == 0, said
+    key = Signer("witness.example/w", bytes.fromhex("07" * 32), COSIGNATURE).verifier
+    assert str(key) in said
+    status, said = await _run(str(WITNESS), "add-log", "--config", config, "--origin", log.name, "--vkey", str(log), environ=seed)
+    assert status == 0, said
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(
+        str(WITNESS), "serve", "--config", config, "--listen", f"127.0.0.1:{port}", env={**os.environ, **seed},
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+
+    async def listens() -> bool | None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            assert process.returncode is None
+            return None
+        writer.close()
+        return True
+
+    try:
+        await until(listens)
+        yield f"http://127.0.0.1:{port}", key
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_foreign_witness_cosigns_our_checkpoints_as_they_grow(tmp_path: Path) -> None:
+    async with (
+        running_site() as origin,
+        running_edge(tmp_path, origin.url) as (edge, client),
+        _witness(tmp_path, edge.sequencer.log) as (url, key),
+        aiohttp.ClientSession() as session,
+    ):
+        publication, log, old = edge.sequencer.publication, edge.sequencer.log, 0
+        for grow in (3, 300, 300):
+            for number in range(grow):
+                edge.sequencer.append(PurgeDraft("*", "url", f"http://a/{number}", "soft", edge.clock.now()))
+            await edge.sequencer.flush()
+            note, size = (await client.ask("/.edge/ledger/checkpoint")).body, edge.sequencer.head().size
+            proof = await publication.consistency(old, size)
+            asked = f"old {old}\n" + "".join(f"{encode_base64(each)}\n" for each in proof) + "\n"
+            async with session.post(f"{url}/add-checkpoint", data=asked.encode() + note) as answer:
+                lines = await answer.read()
+                assert answer.status == 200, lines
+            opened = open_checkpoint(note + lines, log, log.name, (key,))
+            assert [each.verifier for each in opened.cosigned] == [key]
+            if old:  # a proof of another step is not believed
+                async with session.post(f"{url}/add-checkpoint", data=asked.encode() + note) as answer:
+                    assert (answer.status, await answer.read()) == (409, b"%d\n" % size)
+            old = size
+        monitored = f"{url}/{hashlib.sha256(log.name.encode()).hexdigest()}/checkpoint"
+        async with session.get(monitored) as answer:
+            assert open_checkpoint(await answer.read(), log, log.name, (key,)).checkpoint.size == old
