@@ -10,6 +10,7 @@ from edgeproxy.ledger.replay import FaultKind
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.ledger_db import LEDGER_FILE
+from edgeproxy.storage.ledger_key import read_key
 from edgeproxy.storage.ledger_rows import PAGE_SIZE
 from tests.support.ledgers import Ledger, store_draft
 
@@ -63,6 +64,18 @@ async def test_a_damaged_structure_is_rebuilt_without_loss(data: Path, caplog: p
     assert "moved to" in caplog.text
     assert audit_now(data, bodies=False).is_clean
     assert await _versions(data, faults=0) == COUNT + 1
+
+
+async def test_a_rebuilt_ledger_is_signed_by_the_key_that_it_had(data: Path) -> None:
+    before = read_key(data)
+    path = data / LEDGER_FILE
+    path.write_bytes(bytes(PAGE_SIZE) + path.read_bytes()[PAGE_SIZE:])
+    async with Ledger(data) as ledger:
+        assert before is not None
+        assert ledger.sequencer.log == before.verifier
+        assert ledger.sequencer.recovered is not None
+        # What was signed was found too, so that it could be compared.
+        assert ledger.sequencer.recovered.checkpoint == ledger.sequencer.publication.checkpoint
 
 
 async def test_a_row_that_is_lost_is_named_for_ever_and_the_chain_goes_on(data: Path) -> None:
