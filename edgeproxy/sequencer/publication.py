@@ -18,7 +18,7 @@ from edgeproxy.storage.ledger_rows import read_tile
 from edgeproxy.storage.memory import MemoryTier
 
 CACHED_BYTES = 8 << 20
-"""Of full tiles and bundles that were asked for last."""
+"""Of tiles and bundles that were read from the disk last."""
 
 
 class Publication:
@@ -53,11 +53,16 @@ class Publication:
             return None
         if tile.height:
             return b"".join(tiles.items(tile.height, tile.index, tile.width))
-        if width < WIDTH:
-            # Taken before anything is waited for: more leaves may come meanwhile.
-            leaves = tiles.last_leaves()[: tile.width]
-            return b"".join(leaves) if tile.level == 0 else encode_bundle(await self._entries(tile, leaves))
-        return await self._of_full_tile(tiles, tile)
+        # Taken before anything is waited for: more leaves may come meanwhile.
+        leaves = tiles.last_leaves()[: tile.width] if width < WIDTH else None
+        if leaves is not None and tile.level == 0:
+            return b"".join(leaves)
+        # What a path names never changes, not even a partial one.
+        data = self._cache.get(tile.path)
+        if data is None:
+            data = encode_bundle(await self._entries(tile, leaves)) if leaves else await self._of_full_tile(tiles, tile)
+            self._cache.put(tile.path, data, len(data))
+        return data
 
     async def inclusion(self, index: int, size: int) -> tuple[Digest, ...]:
         """The path from block `index` to the root of `size` blocks. Raises ValueError when there are not so many; `Corrupt`."""
@@ -97,17 +102,10 @@ class Publication:
         return entries
 
     async def _of_full_tile(self, tiles: TileTree, tile: Tile) -> bytes:
-        kept = self._cache.get(tile.path)
-        if kept is not None:
-            return kept
         rows = await self._db.read(lambda connection: read_tile(connection, tile.index))
         tiles.verify_leaf_tile(tile.index, [leaf for _, leaf in rows])
         if tile.level == 0:
-            data = b"".join(leaf for _, leaf in rows[: tile.width])
-        else:
-            if any(leaf_hash(raw) != leaf for raw, leaf in rows):
-                raise Corrupt("block of a bundle is damaged", bundle=tile.index)
-            data = encode_bundle([raw for raw, _ in rows[: tile.width]])
-        if tile.width == WIDTH:
-            self._cache.put(tile.path, data, len(data))
-        return data
+            return b"".join(leaf for _, leaf in rows[: tile.width])
+        if any(leaf_hash(raw) != leaf for raw, leaf in rows):
+            raise Corrupt("block of a bundle is damaged", bundle=tile.index)
+        return encode_bundle([raw for raw, _ in rows[: tile.width]])
