@@ -60,10 +60,19 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@.venv-sslyze/bin/python -m pip install --quiet --disable-pip-version-check --no-input 'sslyze==6.3.1'
 	@touch $@
 
+# A verifier and a witness that are not ours. They declare a newer Python than they need.
+.venv-tlog/.installed: $(VENV)/bin/python
+	@echo "installing aics-tlog and aics-witness"
+	@$(BIN)/python -m venv --clear .venv-tlog
+	@.venv-tlog/bin/python -m pip install --quiet --disable-pip-version-check --no-input 'cryptography==50.0.2'
+	@.venv-tlog/bin/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --ignore-requires-python \
+	  'aics-tlog==0.2.1' 'aics-witness==0.1.0'
+	@touch $@
+
 # --- checking
 
 .PHONY: test
-test: $(VENV)/.installed-dev system-parts node-parts .venv-sslyze/.installed check unit ## install what the tests need, then run them all
+test: $(VENV)/.installed-dev system-parts node-parts .venv-sslyze/.installed .venv-tlog/.installed check unit ## install what the tests need, then run them all
 
 .PHONY: check
 check: lint types layers ## lint, types and layers
@@ -130,5 +139,5 @@ node-parts:
 
 .PHONY: clean
 clean: ## remove what the verbs made, except the data of an edge
-	rm -rf $(VENV) .venv-sslyze $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
+	rm -rf $(VENV) .venv-sslyze .venv-tlog $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
 	find edgeproxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
