@@ -197,11 +197,19 @@ class Sequencer:
     async def rotate(self) -> Block:
         """Hand over to a new key: the block in which the old one says so. Raises StoreError, StoreFull, StartError.
 
-        Once this returns the new key is in its place on the disk; whatever ends it before, the next start finds the right one.
+        Once this returns the new key is in its place on the disk; whatever ends it before, the next start finds the right one. It
+        runs to its end when the caller is cancelled.
         """
+        return await asyncio.shield(spawn(self._rotate(), name="sequencer.rotate"))
+
+    async def _rotate(self) -> Block:
         folder = self._db.path.parent
         async with self._rotating:
             old = self._key()
+            left = await asyncio.to_thread(read_key, folder, NEXT_FILE)
+            if left is not None and left.verifier == old.verifier:
+                # The last rotation could not move it: the key in use is in this file only, which is about to be replaced.
+                await asyncio.to_thread(promote_next, folder)
             new = Signer(old.name, self.random_bytes(32))
             await asyncio.to_thread(write_next, folder, new)
             try:

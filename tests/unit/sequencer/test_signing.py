@@ -18,6 +18,7 @@ from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.proofs import consistency_proof, verify_consistency, verify_inclusion
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, tiles_of, verify_bundle
+from edgeproxy.sequencer import sequencer as sequencer_module
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, NEXT_FILE, ensure_key, read_key, write_next
@@ -384,3 +385,39 @@ async def test_a_rotation_of_uncertain_outcome_ends_with_the_key_that_the_ledger
         assert ledger.sequencer.log == log
         assert not (tmp_path / NEXT_FILE).exists()
     assert audit_now(tmp_path, bodies=False).is_clean
+
+
+async def test_a_rotation_goes_on_when_nobody_waits_for_it(tmp_path: Path) -> None:
+    async with Ledger(tmp_path) as ledger:
+        old = ledger.sequencer.log
+        task = asyncio.ensure_future(ledger.sequencer.rotate())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        again = await ledger.sequencer.rotate()
+        assert again.height == 2
+        assert ledger.sequencer.log != old
+        assert not (tmp_path / NEXT_FILE).exists()
+
+
+async def test_a_key_that_could_not_be_moved_is_not_lost_by_the_next_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(folder: Path) -> None:
+        raise StartError("key of the ledger cannot be written")
+
+    async with Ledger(tmp_path) as ledger:
+        with monkeypatch.context() as patched:
+            patched.setattr(sequencer_module, "promote_next", failing)
+            for _ in range(2):
+                with pytest.raises(StartError):
+                    await ledger.sequencer.rotate()
+        assert ledger.sequencer.head().size == 2, "the second time it was refused before anything was written"
+        kept = read_key(tmp_path, NEXT_FILE)
+        assert kept is not None
+        assert kept.verifier == ledger.sequencer.log
+        await ledger.sequencer.rotate()
+        log = ledger.sequencer.log
+    async with Ledger(tmp_path) as ledger:
+        assert ledger.sequencer.log == log
