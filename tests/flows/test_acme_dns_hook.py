@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,34 @@ async def test_a_cancelled_caller_leaves_no_process(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await presenting
     await gone(tmp_path)
+
+
+async def test_a_caller_that_is_cancelled_at_any_moment_of_the_start_leaves_no_process(tmp_path: Path) -> None:
+    """Its own variable in the environment tells a process of the hook, and each of its children, from all others."""
+    for turns in range(12):
+        name = f"cancelled-after-{turns}.test"
+        hook = DnsHook([script(tmp_path, SLOW)])
+        presenting = asyncio.get_running_loop().create_task(hook.present(name, "token", "token.thumbprint"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        presenting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await presenting
+
+        async def none_left(name: str = name) -> bool | None:
+            return not any(alive(number) for number in processes_of(name)) or None
+
+        await until(none_left)
+
+
+def processes_of(name: str) -> list[str]:
+    mark = f"EDGEPROXY_DNS_NAME={name}".encode()
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark in environment.read_bytes().split(b"\0"):
+                found.append(environment.parent.name)
+    return found
 
 
 async def test_a_child_that_stays_behind_holds_nobody_up(tmp_path: Path) -> None:

@@ -356,7 +356,11 @@ def test_https_needs_a_name_for_a_certificate(write, hosts: str, acme: str, is_f
     ("https", "redirect", "lines"),
     [
         (True, "true", []),
-        (False, "true", ['client_auth: "required" would be asked of nobody over plain HTTP; allowed: with an address in listen.https']),
+        (
+            False,
+            "true",
+            ['client_auth: "required" would be asked of nobody over plain HTTP; allowed: with an address in listen.https'],
+        ),
         (
             True,
             "false",

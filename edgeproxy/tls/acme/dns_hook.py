@@ -23,6 +23,7 @@ from typing import Self
 from josepy.b64 import b64encode
 
 from edgeproxy.errors import IssuanceFailed
+from edgeproxy.tasks import spawn
 from edgeproxy.tls.acme.problems import clean, own_failure
 
 RECORD_LABEL = "_acme-challenge"
@@ -63,29 +64,17 @@ class DnsHook:
             await self._run("withdraw", name, value)
 
     async def _run(self, action: str, name: str, value: str) -> None:
-        record = record_name(name)
-        environment = {
-            "EDGEPROXY_DNS_ACTION": action,
-            "EDGEPROXY_DNS_NAME": name,
-            "EDGEPROXY_DNS_RECORD": record,
-            "EDGEPROXY_DNS_VALUE": value,
-        }
         with _Stderr() as stderr:
+            starting = spawn(self._start(action, name, value, stderr.theirs), name="dns-hook")
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *self._command,
-                    action,
-                    name,
-                    record,
-                    value,
-                    env={**os.environ, **environment},
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=asyncio.subprocess.DEVNULL,
-                    stderr=stderr.theirs,
-                    start_new_session=True,  # so that its children can be ended with it
-                )
-            except (OSError, ValueError) as error:
-                raise self._failure(action, name, f"could not be started: {error}") from error
+                process = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                # It may be there already, and have children: its start is waited for, so that all of them can be ended.
+                if not isinstance(started := await starting, IssuanceFailed):
+                    await _end(started)
+                raise
+            if isinstance(process, IssuanceFailed):
+                raise process
             try:
                 await stderr.listen()
                 async with asyncio.timeout(self._timeout):
@@ -99,6 +88,31 @@ class DnsHook:
                 said = await stderr.last_words()
                 raise self._failure(action, name, f"{how}: {said}" if said else how)
 
+    async def _start(self, action: str, name: str, value: str, stderr: int) -> asyncio.subprocess.Process | IssuanceFailed:
+        """The process, or why there is none."""
+        record = record_name(name)
+        environment = {
+            "EDGEPROXY_DNS_ACTION": action,
+            "EDGEPROXY_DNS_NAME": name,
+            "EDGEPROXY_DNS_RECORD": record,
+            "EDGEPROXY_DNS_VALUE": value,
+        }
+        try:
+            return await asyncio.create_subprocess_exec(
+                *self._command,
+                action,
+                name,
+                record,
+                value,
+                env={**os.environ, **environment},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        except (OSError, ValueError) as error:
+            return self._failure(action, name, f"could not be started: {error}")
+
     def _failure(self, action: str, name: str, what: str) -> IssuanceFailed:
         return own_failure("hook", f"the DNS hook ({self._command[0]} {action} {name}) {what}")
 
@@ -110,7 +124,8 @@ class _Stderr(asyncio.Protocol):
     """
 
     def __init__(self) -> None:
-        self._ours, self.theirs = os.pipe()
+        ours, self.theirs = os.pipe()
+        self._ours = os.fdopen(ours, "rb", buffering=0)
         self._kept = b""
         self._ended = asyncio.Event()
         self._transport: asyncio.ReadTransport | None = None
@@ -123,12 +138,11 @@ class _Stderr(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
         else:
-            os.close(self._ours)
+            self._ours.close()  # as a file, not as a number: a listening that was broken off has closed it already
 
     async def listen(self) -> None:
         self._close_theirs()
-        pipe = os.fdopen(self._ours, "rb", buffering=0)
-        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: self, pipe)
+        self._transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: self, self._ours)
 
     async def last_words(self) -> str:
         """What was said last, cleaned. A child that outlives the command may hold the pipe open; nobody waits for that one."""
