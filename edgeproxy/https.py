@@ -31,7 +31,7 @@ from edgeproxy.serving.stream import Handler
 from edgeproxy.tls.acme.dns_hook import DnsHook
 from edgeproxy.tls.acme.issuer import Authority, ExternalAccount, Issuer, Presenter
 from edgeproxy.tls.certificate import Certificate
-from edgeproxy.tls.challenges import Challenges
+from edgeproxy.tls.challenges import AlpnPresenter, Challenges, HttpPresenter
 from edgeproxy.tls.contexts import Contexts, TlsPolicy, check_policy
 from edgeproxy.tls.dispatch import Directory, Dispatch, Served
 from edgeproxy.tls.events import HookCommand
@@ -254,8 +254,8 @@ class _Keeping:
 
     def __init__(self, acme: Acme, folder: Path, challenges: Challenges, clock: Clock) -> None:
         self._presenters: dict[str, Presenter] = {
-            "http-01": _HttpPresenter(challenges),
-            "tls-alpn-01": _AlpnPresenter(challenges),
+            "http-01": HttpPresenter(challenges),
+            "tls-alpn-01": AlpnPresenter(challenges),
         }
         if acme.dns_hook:
             self._presenters["dns-01"] = DnsHook(acme.dns_hook)
@@ -321,32 +321,6 @@ def _wanted(config: Config) -> list[Wanted]:
     """A certificate for each name: one that cannot be proved keeps no other waiting."""
     names = dict.fromkeys(name for site in config.sites for host in site.hosts if (name := certificate_name(host)))
     return [Wanted((name,)) for name in names]
-
-
-class _HttpPresenter:
-    """HTTP-01 by the files that any process answers from."""
-
-    def __init__(self, challenges: Challenges) -> None:
-        self._challenges = challenges
-
-    async def present(self, name: str, token: str, key_authorization: str) -> None:
-        await self._challenges.present_http(token, key_authorization)
-
-    async def withdraw(self, name: str, token: str) -> None:
-        await self._challenges.withdraw_http(token)
-
-
-class _AlpnPresenter:
-    """TLS-ALPN-01 likewise."""
-
-    def __init__(self, challenges: Challenges) -> None:
-        self._challenges = challenges
-
-    async def present(self, name: str, token: str, key_authorization: str) -> None:
-        await self._challenges.present_alpn(name, key_authorization)
-
-    async def withdraw(self, name: str, token: str) -> None:
-        await self._challenges.withdraw_alpn(name)
 
 
 def data_folder(data: Path) -> Path:

@@ -96,7 +96,6 @@ class Resident:
     __slots__ = (
         "answers",
         "body",
-        "codings",
         "compressible",
         "floor",
         "forms",
@@ -117,8 +116,6 @@ class Resident:
         self.ref = ref
         self.body = body
         self.forms: dict[str, Form] = {heads.IDENTITY: heads.identity_form(stored, body.value if body else None)}
-        self.codings = heads.IDENTITY
-        """The names of all forms, as one text."""
         self.compressible = False
         self.fresh_until = Instant(0)
         self.generation = -1
@@ -139,7 +136,6 @@ class Resident:
     def add_form(self, form: Form) -> None:
         """Another coding is ready to be served."""
         self.forms[form.coding] = form
-        self.codings = ",".join(sorted(self.forms))
         self.size += form.length
         self.answers.clear()
 
