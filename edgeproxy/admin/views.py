@@ -11,7 +11,7 @@ from typing import Any
 from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant
 from edgeproxy.ledger.block import Block
-from edgeproxy.ledger.drafts import Names, PurgeNames, StoredNames
+from edgeproxy.ledger.drafts import Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
 from edgeproxy.ledger.fold import Version
 from edgeproxy.tls.keeper import CertificateStatus
 
@@ -30,9 +30,9 @@ def block_view(block: Block, names: Names | None) -> Json:
         "leaf": b64(block.leaf),
         "block": json.loads(block.raw),
         "site": names.site if names is not None else None,
-        "url": names.url if isinstance(names, StoredNames) else None,
+        "url": names.url if isinstance(names, StoredNames | ReceiptNames) else None,
         "selecting": selecting_view(names.selecting) if isinstance(names, StoredNames) else {},
-        "value": names.value if isinstance(names, PurgeNames) else None,
+        "value": names.value if isinstance(names, PurgeNames | ScopeNames) else None,
     }
 
 

@@ -11,6 +11,13 @@ Every block:   v (1), height, prev, time, node, op, and then by op:
   refresh      the same                      a stored response was validated: new head, the body is that of an earlier block
   purge        kind, scope, mode, trace      a rule; kind is url, prefix, tag, group or site; mode is soft, invalidate or hard
   evict        body, length                  a body was deleted for space; earlier blocks that name it cannot be served
+  rollback     kind, scope, to, absent, trace     a rule: from here on what it covers is served as it was at height `to`; kind is
+               node, site or prefix; absent is what becomes of what was not stored then: fetch or refuse
+  release      kind, scope, trace                 the end of the rollback of this scope
+  erase        url, bodies, trace                 contents deleted for good: these bodies, and the stored heads and clear names of
+               the blocks of this URL so far
+  receipt      url, source, cause, block, served, count, trace   service workers served recovered content of a URL, `count` times;
+               source is cache, edge, mirror or none; block is the height of what was served, or null; served is when, in ms
   rotate       old, new, signature           the log has another key from this block's checkpoint on (`ledger.rotation`)
 where
   prev     leaf hash (RFC 6962) of the block before, 32 zero bytes at height 0
@@ -18,7 +25,9 @@ where
   url      SHA-256(site salt || absolute URL);  variant: SHA-256 of the selecting fields' canonical form (`ledger.digests`)
   head     SHA-256 of the stored head;  body: SHA-256 of the body;  length: its bytes
   chunks   root over the body's chunks of 64 KiB when length > 262144, else null
-  scope    SHA-256 of the site's salt, kind and value (`digests.scope_digest`); the clear value is in the private table
+  scope    SHA-256 of the site's salt, kind and value (`digests.scope_digest`, `rollback_scope`; a rule for every site is of the
+           site ""); the clear value is in the private table
+  bodies   list of SHA-256
   trace    32 lower-case hex digits, or empty
 """
 
@@ -31,13 +40,32 @@ from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, ProofRefused, StoreError
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
-from edgeproxy.ledger.digests import ZERO, scope_digest, sha256, site_salt, url_digest, variant_digest
-from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, PurgeDraft, PurgeKind, PurgeMode, RotateDraft, StoreDraft
+from edgeproxy.ledger.digests import ZERO, rollback_scope, scope_digest, sha256, site_salt, url_digest, variant_digest
+from edgeproxy.ledger.drafts import (
+    Absent,
+    BodyRef,
+    Draft,
+    EraseDraft,
+    EvictDraft,
+    PurgeDraft,
+    PurgeKind,
+    PurgeMode,
+    ReceiptDraft,
+    ReleaseDraft,
+    RollbackDraft,
+    RollbackKind,
+    RotateDraft,
+    Source,
+    StoreDraft,
+)
 from edgeproxy.ledger.merkle import leaf_hash
 from edgeproxy.ledger.rotation import check_rotation, rotation_statement
 
 MAX_BLOCK = 65_535
 """Bytes; an entry of a C2SP entry bundle has a length of 16 bits."""
+
+MAX_ERASED = 1_024
+"""Bodies that one erase block names."""
 
 # A number that every JSON reader, a browser's too, keeps exactly.
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
@@ -94,6 +122,48 @@ class Evict(_Common, frozen=True, forbid_unknown_fields=True):
     length: _Count
 
 
+class Rollback(_Common, frozen=True, forbid_unknown_fields=True):
+    """A rollback block."""
+
+    op: Literal["rollback"]
+    kind: RollbackKind
+    scope: _Hash
+    to: Annotated[Height, msgspec.Meta(ge=0, le=2**53 - 1)]
+    absent: Absent
+    trace: _Trace
+
+
+class Release(_Common, frozen=True, forbid_unknown_fields=True):
+    """A release block."""
+
+    op: Literal["release"]
+    kind: RollbackKind
+    scope: _Hash
+    trace: _Trace
+
+
+class Erase(_Common, frozen=True, forbid_unknown_fields=True):
+    """An erase block."""
+
+    op: Literal["erase"]
+    url: _Hash
+    bodies: Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=MAX_ERASED)]
+    trace: _Trace
+
+
+class Receipt(_Common, frozen=True, forbid_unknown_fields=True):
+    """A receipt block."""
+
+    op: Literal["receipt"]
+    url: _Hash
+    source: Source
+    cause: Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9-]{0,31}\Z")]
+    block: Annotated[Height, msgspec.Meta(ge=0, le=2**53 - 1)] | None
+    served: Annotated[Instant, msgspec.Meta(ge=0, le=2**53 - 1)]
+    count: Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+    trace: _Trace
+
+
 class Rotate(_Common, frozen=True, forbid_unknown_fields=True):
     """A rotate block: verifier keys, and the old one's signature."""
 
@@ -103,7 +173,7 @@ class Rotate(_Common, frozen=True, forbid_unknown_fields=True):
     signature: Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 
-Entry = Genesis | Stored | Purge | Evict | Rotate
+Entry = Genesis | Stored | Purge | Evict | Rollback | Release | Erase | Receipt | Rotate
 
 
 class _Peek(msgspec.Struct):
@@ -119,6 +189,10 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "refresh": _stored_decoder,
     "purge": msgspec.json.Decoder(Purge),
     "evict": msgspec.json.Decoder(Evict),
+    "rollback": msgspec.json.Decoder(Rollback),
+    "release": msgspec.json.Decoder(Release),
+    "erase": msgspec.json.Decoder(Erase),
+    "receipt": msgspec.json.Decoder(Receipt),
     "rotate": msgspec.json.Decoder(Rotate),
 }
 
@@ -196,6 +270,10 @@ def _check_meaning(entry: Entry) -> None:
         raise Corrupt("block 0 names a block before it")
     if isinstance(entry, Stored) and (entry.chunks is not None) != (entry.length > WHOLE_BODY_LIMIT):
         raise Corrupt("only a long body has chunks", height=entry.height)
+    if isinstance(entry, Rollback) and entry.to >= entry.height:
+        raise Corrupt("rollback is to a height that was not there yet", height=entry.height)
+    if isinstance(entry, Receipt) and entry.block is not None and entry.block >= entry.height:
+        raise Corrupt("receipt is of a block that was not there yet", height=entry.height)
     if isinstance(entry, Rotate):
         try:
             check_rotation(entry.old, entry.new, entry.signature, entry.height, entry.prev)
@@ -230,10 +308,27 @@ def _entry(place: Place, draft: Draft, genesis_salt: bytes) -> Entry:
             return Purge(1, height, prev, time, node, "purge", kind, scope, mode, trace)
         case EvictDraft():
             return Evict(1, height, prev, time, node, "evict", draft.body, draft.length)
+        case RollbackDraft(kind=covered):
+            scope = rollback_scope(site_salt(genesis_salt, draft.site), covered, draft.value)
+            return Rollback(1, height, prev, time, node, "rollback", covered, scope, draft.to, draft.absent, draft.trace)
+        case ReleaseDraft(kind=covered):
+            scope = rollback_scope(site_salt(genesis_salt, draft.site), covered, draft.value)
+            return Release(1, height, prev, time, node, "release", covered, scope, draft.trace)
+        case EraseDraft():
+            url = url_digest(site_salt(genesis_salt, draft.site), draft.url)
+            return Erase(1, height, prev, time, node, "erase", url, draft.bodies, draft.trace)
+        case ReceiptDraft():
+            return _receipt(place, draft, genesis_salt)
         case RotateDraft(old=old_key, new=new_key):
             old, new = str(old_key.verifier), str(new_key.verifier)
             signature = old_key.sign_bytes(rotation_statement(old, new, height, prev))
             return Rotate(1, height, prev, time, node, "rotate", old, new, signature)
+
+
+def _receipt(place: Place, draft: ReceiptDraft, genesis_salt: bytes) -> Receipt:
+    url = url_digest(site_salt(genesis_salt, draft.site), draft.url)
+    said = (draft.source, draft.cause, draft.block, draft.served, draft.count, draft.trace)
+    return Receipt(1, place.height, place.prev, place.time, place.node, "receipt", url, *said)
 
 
 def _sealed(entry: Entry) -> Block:

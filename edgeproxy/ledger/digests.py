@@ -47,6 +47,11 @@ def scope_digest(salt: bytes, kind: str, value: str) -> Digest:
     return sha256(b"".join((_SCOPE, salt, kind.encode(), b"\n", value.encode())))
 
 
+def rollback_scope(salt: bytes, kind: str, value: str) -> Digest:
+    """`scope` of a rollback or release: as of a purge, with "rollback:" before the kind."""
+    return scope_digest(salt, f"rollback:{kind}", value)
+
+
 @lru_cache(maxsize=4096)
 def variant_digest(selecting: Selecting) -> Digest:
     """`variant` of a block: SHA-256 of the selecting fields' canonical form; raises ValueError as `encode_selecting` does."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from edgeproxy.caching.model import Digest, Selecting
+from edgeproxy.caching.model import Digest, Height, Selecting
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.digests import decode_selecting, encode_selecting
@@ -21,6 +21,17 @@ the value starts with "/". `tag`, `group`: what carries the tag (cache tags) or 
 
 PurgeMode = Literal["soft", "invalidate", "hard"]
 """What becomes of it: `Mark.SOFT`, `Mark.MUST_VALIDATE`, `Mark.GONE`."""
+
+
+RollbackKind = Literal["node", "site", "prefix"]
+"""What a rollback covers. `node`: every site; site and value are empty. `site`: everything of one; the value is its name.
+`prefix`: as for a purge; with an empty site the prefix of a path, on every site."""
+
+Absent = Literal["fetch", "refuse"]
+"""What becomes of a URL under a rollback that was not stored at its height: asked of the origin as ever, or not found."""
+
+Source = Literal["cache", "edge", "mirror", "none"]
+"""Where a service worker got what it served instead: its own store, the edge's block API, a mirror; or it had nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +84,57 @@ class EvictDraft:
 
 
 @dataclass(frozen=True, slots=True)
+class RollbackDraft:
+    """A rule: what it covers is served as it was at height `to`, until it is released."""
+
+    site: str
+    kind: RollbackKind
+    value: str
+    to: Height
+    absent: Absent
+    time: Instant
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseDraft:
+    """The end of the rollback of exactly this scope."""
+
+    site: str
+    kind: RollbackKind
+    value: str
+    time: Instant
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EraseDraft:
+    """The contents of a URL, all its versions so far, are deleted for good. `bodies` are those that go with them."""
+
+    site: str
+    url: str
+    bodies: tuple[Digest, ...]
+    time: Instant
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptDraft:
+    """Service workers served recovered content of one URL. `served` is when, the last time, in milliseconds since the epoch;
+    `block` the height of what they served; `cause` why the network was not good enough, lower case letters and hyphens."""
+
+    site: str
+    url: str
+    source: Source
+    cause: str
+    block: Height | None
+    served: Instant
+    count: int
+    time: Instant
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RotateDraft:
     """The log's key `old` hands over to `new`, which signs from this block's checkpoint on."""
 
@@ -81,7 +143,7 @@ class RotateDraft:
     time: Instant
 
 
-Draft = StoreDraft | PurgeDraft | EvictDraft | RotateDraft
+Draft = StoreDraft | PurgeDraft | EvictDraft | RollbackDraft | ReleaseDraft | EraseDraft | ReceiptDraft | RotateDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +165,33 @@ class PurgeNames:
     mode: PurgeMode
 
 
-Names = StoredNames | PurgeNames
+@dataclass(frozen=True, slots=True)
+class ScopeNames:
+    """The clear text behind a rollback or a release."""
+
+    op: Literal["rollback", "release"]
+    site: str
+    kind: RollbackKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptNames:
+    """The clear text behind a receipt."""
+
+    site: str
+    url: str
+
+
+Names = StoredNames | PurgeNames | ScopeNames | ReceiptNames
 
 NameColumns = tuple[bytes, bytes, bytes]
-"""A row of the private table: site, URL or value, and JSON: the selecting fields, or kind and mode of a purge."""
+"""A row of the private table: site, URL or value, and JSON: the selecting fields, or a list that begins with the block's op."""
 
 _encoder = msgspec.json.Encoder()
 _purge_decoder = msgspec.json.Decoder(tuple[Literal["purge"], PurgeKind, PurgeMode])
+_scope_decoder = msgspec.json.Decoder(tuple[Literal["rollback", "release"], RollbackKind])
+_RECEIPT = b'["receipt"]'
 
 
 def names_of(draft: Draft) -> Names | None:
@@ -119,15 +201,28 @@ def names_of(draft: Draft) -> Names | None:
             return StoredNames(draft.site, draft.url, draft.selecting)
         case PurgeDraft():
             return PurgeNames(draft.site, draft.kind, draft.value, draft.mode)
-        case EvictDraft() | RotateDraft():
+        case RollbackDraft():
+            return ScopeNames("rollback", draft.site, draft.kind, draft.value)
+        case ReleaseDraft():
+            return ScopeNames("release", draft.site, draft.kind, draft.value)
+        case ReceiptDraft():
+            return ReceiptNames(draft.site, draft.url)
+        case EvictDraft() | EraseDraft() | RotateDraft():
+            # What is erased is not named again either.
             return None
 
 
 def encode_names(names: Names) -> NameColumns:
     """The names as columns. Raises ValueError for text that UTF-8 cannot carry or selecting fields out of order."""
-    if isinstance(names, StoredNames):
-        return names.site.encode(), names.url.encode(), encode_selecting(names.selecting)
-    return names.site.encode(), names.value.encode(), _encoder.encode(("purge", names.kind, names.mode))
+    match names:
+        case StoredNames():
+            return names.site.encode(), names.url.encode(), encode_selecting(names.selecting)
+        case PurgeNames():
+            return names.site.encode(), names.value.encode(), _encoder.encode(("purge", names.kind, names.mode))
+        case ScopeNames():
+            return names.site.encode(), names.value.encode(), _encoder.encode((names.op, names.kind))
+        case ReceiptNames():
+            return names.site.encode(), names.url.encode(), _RECEIPT
 
 
 def decode_names(columns: NameColumns) -> Names:
@@ -137,6 +232,11 @@ def decode_names(columns: NameColumns) -> Names:
         if extra.startswith(b'["purge"'):
             _, kind, mode = _purge_decoder.decode(extra)
             return PurgeNames(site.decode(), kind, value.decode(), mode)
+        if extra.startswith(b'["r') and extra != _RECEIPT:
+            op, covered = _scope_decoder.decode(extra)
+            return ScopeNames(op, site.decode(), covered, value.decode())
+        if extra == _RECEIPT:
+            return ReceiptNames(site.decode(), value.decode())
         return StoredNames(site.decode(), value.decode(), decode_selecting(extra))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt("private row cannot be read", why=str(error)) from None

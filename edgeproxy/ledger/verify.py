@@ -9,10 +9,10 @@ from typing import Generic, NoReturn, TypeVar, final
 from edgeproxy.caching.model import Digest, Selecting, StoredResponse
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
-from edgeproxy.ledger.block import Block, Entry, Genesis, Purge, Stored, body_of, decode
+from edgeproxy.ledger.block import Block, Entry, Genesis, Purge, Receipt, Release, Rollback, Stored, body_of, decode
 from edgeproxy.ledger.chunks import BodyHasher, chunk_length, root_of_chunks
-from edgeproxy.ledger.digests import scope_digest, sha256, site_salt, url_digest, variant_digest
-from edgeproxy.ledger.drafts import BodyRef, Names, PurgeNames, StoredNames, StoreDraft
+from edgeproxy.ledger.digests import rollback_scope, scope_digest, sha256, site_salt, url_digest, variant_digest
+from edgeproxy.ledger.drafts import BodyRef, Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames, StoreDraft
 from edgeproxy.ledger.merkle import leaf_hash
 from edgeproxy.wire.http1 import decode_stored_head
 from edgeproxy.wire.messages import ResponseHead
@@ -138,7 +138,15 @@ def check_names(entry: Entry, names: Names | None, genesis_salt: bytes) -> None:
                 raise Corrupt("purge is for another scope", height=entry.height)
             if (names.kind, names.mode) != (entry.kind, entry.mode):
                 raise Corrupt("purge is of another kind", height=entry.height)
-        case ((Stored() | Purge()), _):
+        case (Rollback() | Release()), ScopeNames():
+            if rollback_scope(site_salt(genesis_salt, names.site), names.kind, names.value) != entry.scope:
+                raise Corrupt("rule is for another scope", height=entry.height)
+            if (names.op, names.kind) != (entry.op, entry.kind):
+                raise Corrupt("rule is of another kind", height=entry.height)
+        case Receipt(), ReceiptNames():
+            if url_digest(site_salt(genesis_salt, names.site), names.url) != entry.url:
+                raise Corrupt("receipt is for another URL", height=entry.height)
+        case ((Stored() | Purge() | Rollback() | Release() | Receipt()), _):
             raise Corrupt("private row is missing or of another kind", height=entry.height)
         case Genesis(), None:
             pass

@@ -13,8 +13,21 @@ from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StoreError
 from edgeproxy.ledger.block import MAX_BLOCK, Block, Evict, Genesis, Place, Purge, Stored, body_of, decode, seal, seal_genesis
 from edgeproxy.ledger.digests import ZERO, scope_digest, sha256, site_salt, url_digest, variant_digest
-from edgeproxy.ledger.drafts import BodyRef, Draft, EvictDraft, PurgeDraft
+from edgeproxy.ledger.drafts import (
+    BodyRef,
+    Draft,
+    EraseDraft,
+    EvictDraft,
+    PurgeDraft,
+    ReceiptDraft,
+    ReleaseDraft,
+    RollbackDraft,
+    decode_names,
+    encode_names,
+    names_of,
+)
 from edgeproxy.ledger.merkle import leaf_hash
+from edgeproxy.ledger.verify import check_names
 from tests.support.ledgers import NOW, SITE, head_for, store_draft
 
 SALT = bytes(range(32))
@@ -27,6 +40,10 @@ DRAFTS: dict[str, Draft] = {
     "refresh": store_draft(1, op="refresh", body=BodyRef(sha256(b"y"), 262_145, sha256(b"root"))),
     "purge": PurgeDraft(SITE, "prefix", "/news/", "soft", NOW, TRACE),
     "evict": EvictDraft(sha256(b"x"), 5120, NOW),
+    "rollback": RollbackDraft(SITE, "prefix", "/news/", Height(16), "fetch", NOW, TRACE),
+    "release": ReleaseDraft("", "node", "", NOW),
+    "erase": EraseDraft(SITE, f"http://{SITE}/page/1", (sha256(b"x"), sha256(b"y")), NOW),
+    "receipt": ReceiptDraft(SITE, f"http://{SITE}/page/1", "cache", "timeout", Height(3), NOW, 2, NOW, TRACE),
 }
 
 
@@ -55,6 +72,10 @@ def test_a_store_block_is_byte_for_byte_as_the_contract_writes_it() -> None:
         ("refresh", ["url", "variant", "status", "head", "body", "length", "chunks", "trace"]),
         ("purge", ["kind", "scope", "mode", "trace"]),
         ("evict", ["body", "length"]),
+        ("rollback", ["kind", "scope", "to", "absent", "trace"]),
+        ("release", ["kind", "scope", "trace"]),
+        ("erase", ["url", "bodies", "trace"]),
+        ("receipt", ["url", "source", "cause", "block", "served", "count", "trace"]),
     ],
 )
 def test_keys_stand_in_the_order_of_the_contract(op: str, own: list[str]) -> None:
@@ -90,6 +111,23 @@ def test_the_body_of_a_block_is_that_of_its_draft() -> None:
     assert isinstance(entry, Stored)
     assert body_of(entry) == BodyRef(sha256(b"y"), 262_145, sha256(b"root"))
     assert isinstance(_sealed("evict").entry, Evict)
+
+
+@pytest.mark.parametrize("op", DRAFTS)
+def test_the_clear_names_of_a_draft_come_back_and_are_those_of_its_block(op: str) -> None:
+    names = names_of(DRAFTS[op])
+    kept = None if names is None else decode_names(encode_names(names))
+    assert kept == names
+    check_names(_sealed(op).entry, kept, SALT)
+
+
+@pytest.mark.parametrize("op", ["store", "purge", "rollback", "release", "receipt"])
+@pytest.mark.parametrize("other", ["store", "purge", "rollback", "release", "receipt", "evict"])
+def test_the_clear_names_of_another_block_are_refused(op: str, other: str) -> None:
+    if op == other:
+        return
+    with pytest.raises(Corrupt):
+        check_names(_sealed(op).entry, names_of(DRAFTS[other]), SALT)
 
 
 def _changed(base: str, /, **values: Any) -> bytes:
@@ -147,6 +185,15 @@ NOT_CANONICAL: dict[str, bytes] = {
     "trace with a line feed": _changed("store", trace=TRACE + "\n"),
     "purge of an unknown kind": _changed("purge", kind="all"),
     "purge of an unknown mode": _changed("purge", mode="gentle"),
+    "rollback of an unknown kind": _changed("rollback", kind="tag"),
+    "rollback to its own height": _changed("rollback", to=17),
+    "rollback with another answer to what is absent": _changed("rollback", absent="guess"),
+    "erase of too many bodies": _changed("erase", bodies=[_b64(b"x" * 32)] * 1025),
+    "erase of half a body": _changed("erase", bodies=[_b64(b"x" * 31)]),
+    "receipt for nobody": _changed("receipt", count=0),
+    "receipt of a block to come": _changed("receipt", block=17),
+    "receipt with prose as its cause": _changed("receipt", cause="the network was gone"),
+    "receipt of an unknown source": _changed("receipt", source="origin"),
     "longer than 65535 bytes": _changed("store", node="n" * MAX_BLOCK),
 }
 
