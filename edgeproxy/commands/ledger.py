@@ -6,7 +6,7 @@ Owns: their flags and how the answers look. Asks the running edge; when none run
 import asyncio
 import json as json_text
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -23,6 +23,9 @@ from edgeproxy.commands.printing import (
     wrong_usage,
 )
 from edgeproxy.errors import ProofRefused
+
+if TYPE_CHECKING:
+    from edgeproxy.commands.auditing import Asked
 
 app = typer.Typer(
     help="The chain of blocks: head, single blocks, the history of a URL, and whether all of it holds.", no_args_is_help=True
@@ -193,35 +196,96 @@ def verify(
         Path | None,
         typer.Argument(metavar="[FILE]", help="A proof to check offline, instead of a data folder.", show_default=False),
     ] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="BASE", help="Audit the edge at this address from outside.", show_default=False)
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option(
-            metavar="VKEY", help="Public key of the log, for FILE. [default: that of the data folder]", show_default=False
+            metavar="VKEY",
+            help="Public key of the log, for FILE or --url; one that it has retired does too. [default: that of the data folder]",
+            show_default=False,
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="POLICY", help="Whose cosignatures are needed (C2SP tlog-policy).", show_default=False),
+    ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How old these may be. [default: 1d for --url, any for FILE]", show_default=False),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Authority of the edge's certificate, for --url.", show_default=False)
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="What audits of --url remember. [default: $XDG_STATE_HOME/edgeproxy/audits]",
+            show_default=False,
+        ),
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Read everything of --url again, not only what is new.")] = False,
+    most_blocks: Annotated[
+        int, typer.Option("--max-blocks", metavar="N", min=1, help="Read at most so many new blocks of --url.")
+    ] = 10_000_000,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, max=3600, help="Silence of --url after which a try is given up.")
+    ] = 30.0,
     data: Data = None,
     config: Config = None,
-    bodies: Annotated[bool, typer.Option("--bodies/--no-bodies", help="Read and hash every stored body too.")] = True,
+    bodies: Annotated[
+        bool | None,
+        typer.Option(
+            "--bodies/--no-bodies",
+            help="Read and hash stored bodies too. [default: yes for a data folder, no for --url]",
+            show_default=False,
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Re-read everything: chain, heights, heads, bodies. Names the first fault and every damaged body; exit status 1 then.
 
-    With FILE: check a proof that `ledger prove` wrote, without a network.
+    With FILE: check a proof that `ledger prove` wrote, without a network. With --url: audit an edge from outside, with nothing
+    but its key; it goes on where the last audit stopped.
     """
     from edgeproxy.commands.verifying import audit_with_progress, print_report, report_view
 
     folder = data_folder(data, config)
+    if file is not None and url is not None:
+        wrong_usage("either the FILE of a proof or --url, not both")
+    if url is not None:
+        from edgeproxy.commands.auditing import Asked, trust_of
+
+        trust = trust_of(key, policy, max_age, folder)
+        _verify_url(Asked(url, trust, state, ca, timeout, bool(bodies), anew, most_blocks), json=json)
+        return
+    if ca is not None or state is not None or anew:
+        wrong_usage("--ca, --state and --anew go with --url")
     if file is not None:
         _verify_file(file, key, folder, json=json)
         return
-    if key is not None:
-        wrong_usage("--key goes with the FILE of a proof")
-    report = asyncio.run(audit_with_progress(folder, bodies=bodies, show=not json))
+    if key is not None or policy is not None or max_age is not None:
+        wrong_usage("--key, --policy and --max-age go with the FILE of a proof, or with --url")
+    report = asyncio.run(audit_with_progress(folder, bodies=bodies is not False, show=not json))
     if json:
         print_json(report_view(report))
     else:
         print_report(report)
     if report.faults:
+        raise typer.Exit(1)
+
+
+def _verify_url(asked: "Asked", *, json: bool) -> None:
+    from edgeproxy.commands.auditing import audit_url, print_remote, remote_view
+
+    report = asyncio.run(audit_url(asked, show=not json))
+    if json:
+        print_json(remote_view(report, asked.trust, asked.url))
+    else:
+        print_remote(report, asked.trust)
+    if report.fault is not None:
         raise typer.Exit(1)
 
 

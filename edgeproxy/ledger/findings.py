@@ -41,6 +41,11 @@ class Finding(EdgeError):
         self.kind = kind
         self.height = height
 
+    @classmethod
+    def of(cls, kind: FindingKind, error: EdgeError, height: int | None = None) -> "Finding":
+        """What `error` says, as a finding of this kind."""
+        return cls(kind, error.text, height=height, **{name: value for name, value in error.fields.items() if name != "height"})
+
     @property
     def meaning(self) -> str:
         """What it means, in one sentence for an operator."""
@@ -91,7 +96,7 @@ _WORDS = {
     ),
     FindingKind.ROLLBACK: (
         "The edge shows a shorter ledger than it showed before: blocks that were signed have disappeared.",
-        "Keep both notes (named below). An old copy was restored there, or history is being rewritten: the operator must explain.",
+        "Keep both notes (named below). An old copy was restored there, or history is being rewritten: the operator must say.",
     ),
     FindingKind.FORK: (
         "The log's key signed two histories that exclude each other: somebody was deceived, or two copies of the edge ran.",
