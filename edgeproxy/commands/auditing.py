@@ -23,6 +23,7 @@ from edgeproxy.clock import SystemClock
 from edgeproxy.commands.printing import bytes_text, complain, count_text, print_facts, seconds_text, time_text, wrong_usage
 from edgeproxy.config.values import Unfit, parse_duration
 from edgeproxy.errors import ProofRefused
+from edgeproxy.ledger.findings import Finding
 from edgeproxy.ledger.note_keys import Verifier, parse_verifier
 from edgeproxy.ledger.policy import MAX_POLICY, Policy, parse_policy
 from edgeproxy.storage.ledger_key import read_key
@@ -117,7 +118,11 @@ async def audit_url(asked: Asked, *, show: bool) -> Report:
     trust = asked.trust
     order = Order(trust.log, trust.policy, trust.max_age, asked.bodies, asked.anew, asked.most_blocks)
     folder = asked.state if asked.state is not None else state_folder(os.environ)
-    with closing(Memory(folder, trust.log.name)) as memory, _bars(show) as move:
+    try:
+        kept = Memory(folder, trust.log.name)
+    except Finding as fault:
+        return Report(trust.log.name, fault=fault)
+    with closing(kept) as memory, _bars(show) as move:
         async with reading_from(asked.url, ca=context, timeout=asked.timeout) as source:
             return await RemoteAudit(source, memory, order, SystemClock(), move).run()
 
