@@ -23,10 +23,10 @@ from edgeproxy.caching.model import Digest
 from edgeproxy.clock import Instant
 from edgeproxy.errors import StoreError
 from edgeproxy.ledger.block import Block, Erase, Evict, Stored
-from edgeproxy.ledger.chain import Rotated
 from edgeproxy.ledger.digests import ZERO
 from edgeproxy.ledger.findings import Finding, FindingKind
 from edgeproxy.ledger.merkle import EMPTY_ROOT
+from edgeproxy.ledger.succession import Rotated
 from edgeproxy.ledger.tiles import Tile
 from edgeproxy.storage.durable import FOLDER_MODE, sync_folder, write_synced
 

@@ -22,10 +22,10 @@ from typing import Literal
 from edgeproxy.auditing.fetching import Source, in_order
 from edgeproxy.auditing.memory import NOTHING, Memory, Progress, Seen
 from edgeproxy.caching.model import Digest
-from edgeproxy.clock import Clock
+from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.block import Block
-from edgeproxy.ledger.chain import Chain, key_at, rotation_in
+from edgeproxy.ledger.chain import BrokenRule, next_block
 from edgeproxy.ledger.checkpoint import Checkpoint, Opened, open_checkpoint, parse_checkpoint
 from edgeproxy.ledger.findings import Finding, FindingKind
 from edgeproxy.ledger.heads import Quorum, has_quorum, judge_growth, judge_quorum
@@ -34,6 +34,7 @@ from edgeproxy.ledger.note_keys import Verifier, parse_verifier
 from edgeproxy.ledger.notes import Note, parse_note
 from edgeproxy.ledger.policy import Policy
 from edgeproxy.ledger.reading import TreeReader
+from edgeproxy.ledger.succession import key_at, rotation_in
 from edgeproxy.ledger.tiles import Tile, decode_bundle
 
 MAX_BLOCKS = 10_000_000
@@ -303,7 +304,7 @@ class RemoteAudit:
 
     async def _blocks(self, tree: TreeReader, *, is_signed: bool) -> None:
         begun = self._memory.progress
-        chain = Chain(begun.size, begun.last, begun.time)
+        chain = _Followed(begun.size, begun.last, begun.time)
         rotations, pending = list(self._memory.rotations), list[Block]()
         tiles = list(tree.bundles(begun.size)) if tree.size > begun.size else []
         self._tell(Step("blocks", begun.size, tree.size))
@@ -314,7 +315,7 @@ class RemoteAudit:
                 done += 1
                 entries = _entries(tree, tile, leaves, bundle)
                 for raw in entries[chain.size - tile.start :]:
-                    pending.append(_taken(chain, raw))
+                    pending.append(chain.take(raw))
                     if (rotated := rotation_in(pending[-1])) is not None:
                         rotations.append(rotated)
                 self._report.tiles += 1
@@ -408,12 +409,21 @@ def _entries(tree: TreeReader, tile: Tile, leaves: bytes, bundle: bytes) -> list
     return entries
 
 
-def _taken(chain: Chain, raw: bytes) -> Block:
-    height = chain.size
-    try:
-        return chain.take(raw)
-    except ProofRefused as error:
-        raise Finding.of(FindingKind.BLOCK, error, height) from None
+@dataclass(slots=True)
+class _Followed:
+    """The end of the chain so far."""
+
+    size: int
+    last: Digest
+    time: Instant
+
+    def take(self, raw: bytes) -> Block:
+        try:
+            block = next_block(raw, self.size, self.last, self.time)
+        except BrokenRule as error:
+            raise Finding.of(FindingKind.BLOCK, error, error.height) from None
+        self.size, self.last, self.time = self.size + 1, block.leaf, block.time
+        return block
 
 
 __all__ = ["MAX_BLOCKS", "NOTHING", "Order", "RemoteAudit", "Report", "Step"]

@@ -41,7 +41,7 @@ class Trust:
     max_age: int | None
 
 
-def trust_of(key: str | None, policy_file: Path | None, max_age: str | None, data: Path) -> Trust:
+def trust_of(key: str | None, policy_file: Path | None, max_age: str | None, data: Path, usual_max_age: int | None) -> Trust:
     """Whom to trust: what the user named, else the key of this machine's own ledger. Ends with status 2 where that is unclear."""
     policy = read_policy(policy_file) if policy_file is not None else None
     log = _named_key(key)
@@ -55,7 +55,7 @@ def trust_of(key: str | None, policy_file: Path | None, max_age: str | None, dat
     has_quorum = policy is not None and policy.quorum is not None
     if max_age is not None and not has_quorum:
         wrong_usage("--max-age needs a --policy with a quorum: without cosignatures nothing says how old a checkpoint is")
-    return Trust(log, policy, (_seconds(max_age) if max_age is not None else DEFAULT_MAX_AGE) if has_quorum else None)
+    return Trust(log, policy, (_seconds(max_age) if max_age is not None else usual_max_age) if has_quorum else None)
 
 
 def read_policy(path: Path) -> Policy:

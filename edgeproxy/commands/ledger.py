@@ -25,7 +25,7 @@ from edgeproxy.commands.printing import (
 from edgeproxy.errors import ProofRefused
 
 if TYPE_CHECKING:
-    from edgeproxy.commands.auditing import Asked
+    from edgeproxy.commands.auditing import Asked, Trust
 
 app = typer.Typer(
     help="The chain of blocks: head, single blocks, the history of a URL, and whether all of it holds.", no_args_is_help=True
@@ -255,16 +255,16 @@ def verify(
     folder = data_folder(data, config)
     if file is not None and url is not None:
         wrong_usage("either the FILE of a proof or --url, not both")
-    if url is not None:
-        from edgeproxy.commands.auditing import Asked, trust_of
-
-        trust = trust_of(key, policy, max_age, folder)
-        _verify_url(Asked(url, trust, state, ca, timeout, bool(bodies), anew, most_blocks), json=json)
-        return
-    if ca is not None or state is not None or anew:
+    if url is None and (ca is not None or state is not None or anew):
         wrong_usage("--ca, --state and --anew go with --url")
-    if file is not None:
-        _verify_file(file, key, folder, json=json)
+    if url is not None or file is not None:
+        from edgeproxy.commands.auditing import DEFAULT_MAX_AGE, Asked, trust_of
+
+        trust = trust_of(key, policy, max_age, folder, None if file is not None else DEFAULT_MAX_AGE)
+        if file is not None:
+            _verify_file(file, trust, json=json)
+        elif url is not None:
+            _verify_url(Asked(url, trust, state, ca, timeout, bool(bodies), anew, most_blocks), json=json)
         return
     if key is not None or policy is not None or max_age is not None:
         wrong_usage("--key, --policy and --max-age go with the FILE of a proof, or with --url")
@@ -289,18 +289,19 @@ def _verify_url(asked: "Asked", *, json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _verify_file(file: Path, key: str | None, folder: Path, *, json: bool) -> None:
-    from edgeproxy.commands.proving import check, key_to_trust, print_proof, proof_view
+def _verify_file(file: Path, trust: "Trust", *, json: bool) -> None:
+    from edgeproxy.clock import SystemClock
+    from edgeproxy.commands.proving import check, print_proof, proof_view
+    from edgeproxy.ledger.findings import Finding
 
-    log = key_to_trust(key, folder)
     try:
-        proven = check(file, log)
-    except ProofRefused as error:
+        proven, quorum = check(file, trust, SystemClock().now() // 1000)
+    except (ProofRefused, Finding) as error:
         if json:
             print_json({"ok": False, "fault": str(error)})
             raise typer.Exit(1) from None
         answer_no(f"the proof does not hold: {error}")
     if json:
-        print_json(proof_view(proven))
+        print_json(proof_view(proven, quorum))
     else:
-        print_proof(proven)
+        print_proof(proven, trust, quorum)

@@ -1,24 +1,13 @@
-"""The rules of the chain, checked block by block as they come, and which of the log's keys signs at which size.
+"""Which of a log's keys signs at which size, as its rotate blocks tell it.
 
-Owns: `Chain`, which takes raw blocks in order and keeps only what the next one needs, and `key_at`. Must not fetch or store
-anything, nor know the tree: that the blocks are those of a signed root is for the caller to prove.
-
-The rules: a block is canonical and has a known op (`ledger.block`), its height is one more than that of the block before, `prev`
-is the leaf hash of that block, its time is not earlier, and a `rotate` block holds the signature of the key that hands over.
+Owns: `key_at`. Must not check a signature: a rotate block is only decoded when the old key signed it (`ledger.block`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
-from edgeproxy.caching.model import Digest
-from edgeproxy.clock import Instant
-from edgeproxy.errors import Corrupt, ProofRefused
-from edgeproxy.ledger.block import Block, Rotate, decode
-from edgeproxy.ledger.digests import ZERO
-
-_BEFORE_ALL = Instant(0)
+from edgeproxy.ledger.block import Block, Rotate
 
 
 class Rotated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,30 +16,6 @@ class Rotated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height: int
     old: str
     new: str
-
-
-@dataclass(slots=True)
-class Chain:
-    """What the next block must follow: `size` blocks so far, the leaf hash and the time of the last one."""
-
-    size: int = 0
-    last: Digest = ZERO
-    time: Instant = _BEFORE_ALL
-
-    def take(self, raw: bytes) -> Block:
-        """The next block. Raises `ProofRefused` with the field `height`; the chain then stays as it was."""
-        try:
-            block = decode(raw)
-        except Corrupt as error:
-            raise ProofRefused(error.text, **{"height": self.size, **error.fields}) from None
-        if block.height != self.size:
-            raise ProofRefused("block says another height than its place in the log", height=self.size, says=block.height)
-        if block.prev != self.last:
-            raise ProofRefused("block does not follow from the one before it", height=self.size)
-        if block.time < self.time:
-            raise ProofRefused("block is older than the one before it", height=self.size, behind=self.time - block.time)
-        self.size, self.last, self.time = self.size + 1, block.leaf, block.time
-        return block
 
 
 def rotation_in(block: Block) -> Rotated | None:

@@ -5,25 +5,37 @@ for a million): a tree in memory has only a running edge.
 """
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, ProofRefused
 from edgeproxy.ledger.block import Genesis, Stored, body_of, decode
-from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
+from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, read_checkpoint
 from edgeproxy.ledger.digests import site_salt
 from edgeproxy.ledger.drafts import StoredNames, decode_names
 from edgeproxy.ledger.evidence import Clear, Evidence, check_evidence, encode_clear
-from edgeproxy.ledger.note_keys import Verifier
+from edgeproxy.ledger.handover import MAX_ROTATIONS, Handover, rotations_of
+from edgeproxy.ledger.note_keys import Verifier, parse_verifier
 from edgeproxy.ledger.proof_file import ProofFile
 from edgeproxy.ledger.proofs import inclusion_proof
 from edgeproxy.ledger.replay import RawRow
+from edgeproxy.ledger.succession import key_at, rotation_in
 from edgeproxy.ledger.tiles import TileTree
 from edgeproxy.ledger.verify import verify_block, verify_body
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import read_key
-from edgeproxy.storage.ledger_rows import UNREADABLE, connect_to_read, failure, read_leaves, read_rows, read_state, read_tile
+from edgeproxy.storage.ledger_rows import (
+    UNREADABLE,
+    connect_to_read,
+    failure,
+    read_leaves,
+    read_mentioning,
+    read_rows,
+    read_state,
+    read_tile,
+)
 from edgeproxy.storage.shards import Shards
 
 
@@ -56,13 +68,31 @@ def _evidence(connection: sqlite3.Connection, shards: Shards, url: str, height: 
     note = read_state(connection).checkpoint
     if note is None:
         raise ProofRefused("ledger has no checkpoint yet; it gets one at the next start of the edge")
-    stated = open_checkpoint(note, log, log.name).checkpoint
+    rotations = _rotations(connection)
+    claimed = read_checkpoint(note)
+    # One that was made final before a rotation is of the key before.
+    key = parse_verifier(key_at(str(log), rotations_of(rotations), claimed.size)) if claimed is not None else log
+    stated = open_checkpoint(note, key, log.name).checkpoint
     row, names = _version(connection, url, height, stated.size)
     block = verify_block(row.raw, Digest(row.leaf))
     assert isinstance(block.entry, Stored), "only such a row has names with a URL"
     clear = Clear(names.url, names.selecting, site_salt(_genesis_salt(connection), names.site))
-    proof = ProofFile(row.height, _path(connection, row.height, stated), note, encode_clear(clear))
-    return Evidence(proof, row.raw, row.head, _body(shards, block.entry))
+    path = _paths(connection, stated)
+    proof = ProofFile(row.height, path(row.height), note, encode_clear(clear))
+    told = tuple(Handover(each.block, path(height)) for each in rotations if (height := decode(each.block).height) < stated.size)
+    return Evidence(proof, row.raw, row.head, _body(shards, block.entry), told[-MAX_ROTATIONS:])
+
+
+def _rotations(connection: sqlite3.Connection) -> tuple[Handover, ...]:
+    """The rotate blocks of the ledger, without paths; damaged ones prove nothing and are left out."""
+    found = []
+    for row in read_mentioning(connection, b'"op":"rotate"'):
+        try:
+            if rotation_in(verify_block(row.raw, Digest(row.leaf))) is not None:
+                found.append(Handover(row.raw, ()))
+        except Corrupt:
+            continue
+    return tuple(found)
 
 
 def _version(connection: sqlite3.Connection, url: str, height: int | None, size: int) -> tuple[RawRow, StoredNames]:
@@ -84,7 +114,8 @@ def _genesis_salt(connection: sqlite3.Connection) -> bytes:
     return entry.salt
 
 
-def _path(connection: sqlite3.Connection, height: int, stated: Checkpoint) -> tuple[Digest, ...]:
+def _paths(connection: sqlite3.Connection, stated: Checkpoint) -> Callable[[int], tuple[Digest, ...]]:
+    """From a height to its path in the tree of the checkpoint."""
     tree = TileTree()
     for leaf in read_leaves(connection, stated.size):
         tree.append(Digest(leaf) if len(leaf) == 32 else None)
@@ -94,7 +125,7 @@ def _path(connection: sqlite3.Connection, height: int, stated: Checkpoint) -> tu
     def leaf_tile(index: int) -> list[Digest]:
         return [Digest(leaf) for _, leaf in read_tile(connection, index)]
 
-    return inclusion_proof(lambda level, index: tree.node(level, index, leaf_tile), height, stated.size)
+    return lambda height: inclusion_proof(lambda level, index: tree.node(level, index, leaf_tile), height, stated.size)
 
 
 def _body(shards: Shards, entry: Stored) -> bytes | None:

@@ -4,6 +4,7 @@ Written by hand, apart from the code that serves a real ledger, so that it can s
 """
 
 import asyncio
+import gzip
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -184,10 +185,8 @@ async def overload(request: web.Request) -> web.StreamResponse:
 
 
 async def bomb(request: web.Request) -> web.StreamResponse:
-    """A small answer that is 64 MiB once it is unpacked."""
-    import gzip
-
-    return web.Response(body=gzip.compress(bytes(64 << 20)), headers={"Content-Encoding": "gzip"})
+    """A small answer that is 1 MiB once it is unpacked."""
+    return web.Response(body=gzip.compress(bytes(1 << 20)), headers={"Content-Encoding": "gzip"})
 
 
 __all__ = ["ORIGIN", "PREFIX", "WIDTH", "Log", "LyingEdge", "bomb", "drip", "flood", "hang", "lying_edge", "overload", "redirect"]
