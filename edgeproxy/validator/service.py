@@ -47,6 +47,7 @@ MOST_WAITING = 8
 """Requests of one log that wait for their turn."""
 SEARCH_SECONDS = 1.0
 """Between two searches of a log's blocks for a key that is not known: anybody may claim to have one."""
+CLOSE_SECONDS = 3.0
 CLOCK_SLACK = 5
 """Seconds that the clock may be behind the newest cosignature; more, and nothing is cosigned."""
 TEXT = "text/plain; charset=utf-8"
@@ -102,6 +103,7 @@ class Service:
         self._open_source = open_source
         self._logs: dict[str, _Log] = {}
         self._by_path: dict[str, _Log] = {}
+        self._running: set[asyncio.Task[Reply]] = set()
         # The state is written by one thread: a step that began is finished, whoever stops waiting for it.
         self._writing = ThreadPoolExecutor(1, "validator-state")
 
@@ -109,7 +111,11 @@ class Service:
         return f"<Service {self._signer.name} logs={len(self._logs)}>"
 
     async def close(self) -> None:
-        """Finish what is being written."""
+        """Let requests that are being judged come to their end, for a while, and finish what is being written."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=CLOSE_SECONDS)
+            for task in late:
+                task.cancel()
         await asyncio.to_thread(self._writing.shutdown)
 
     async def _written(self, work: Callable[[], T]) -> T:
@@ -157,7 +163,10 @@ class Service:
             return Reply(503, b"too many requests for this log wait already\n", retry_after=1)
         found.waiting += 1
         # A client that goes away must not stop a step between the disk and the memory.
-        return await asyncio.shield(spawn(self._in_turn(found, submitted, body), name="validator.request"))
+        task = spawn(self._in_turn(found, submitted, body), name="validator.request")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
 
     async def _in_turn(self, found: _Log, submitted: Submitted, body: bytes) -> Reply:
         origin, size = found.state.origin, submitted.claimed.size

@@ -255,7 +255,6 @@ def test_a_fault_in_a_site_has_the_index_of_the_site(write, text: str, lines: st
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("[ledger]\nquorum = 2", "ledger.quorum"),
         ("[site.service_worker]\non = true", "site[0].service_worker"),
     ],
 )
