@@ -28,8 +28,8 @@ from edgeproxy.ledger.note_keys import Verifier, parse_verifier
 from edgeproxy.ledger.policy import MAX_POLICY, Policy, parse_policy
 from edgeproxy.storage.ledger_key import read_key
 
-DEFAULT_MAX_AGE = 86_400
-"""Seconds; how old the cosignatures of a quorum may be when nothing else is said."""
+DEFAULT_MAX_AGE = 3_600
+"""Seconds; how old the cosignatures of a quorum may be when nothing else is said. An idle edge renews them every five minutes."""
 
 
 @dataclass(frozen=True, slots=True)

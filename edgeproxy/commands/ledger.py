@@ -166,7 +166,7 @@ def prove(
     json: AsJson = False,
 ) -> None:
     """A proof that a page was stored, for anyone who has the log's key: FILE, with block, head and body beside it."""
-    from edgeproxy.commands.proving import SUFFIX, write_evidence
+    from edgeproxy.commands.proving import SUFFIX, cosigners_of, write_evidence
     from edgeproxy.sequencer.proving import NoVersion
     from edgeproxy.sequencer.proving import prove as evidence_of
 
@@ -181,12 +181,15 @@ def prove(
         answer_no(f"the ledger has no version of {url}" + ("" if height is None else f" at height {height}"))
     written = write_evidence(output or Path(f"block-{evidence.proof.index}{SUFFIX}"), evidence)
     if json:
-        print_json({"height": evidence.proof.index, "vkey": str(log), "files": [str(path) for path in written]})
+        files, names = [str(path) for path in written], cosigners_of(evidence)
+        print_json({"height": evidence.proof.index, "vkey": str(log), "files": files, "cosigned_by": names})
         return
     for path in written:
         print_line(f"wrote {path}")
     if evidence.body is None:
         print_line("the body is not there any more: the proof is about block and head")
+    if cosigners_of(evidence):
+        print_line(f"its checkpoint is final: cosigned by {', '.join(cosigners_of(evidence))}")
     print_line(f"check it anywhere: edgeproxy ledger verify {written[0].name} --key {log}")
 
 
@@ -213,7 +216,7 @@ def verify(
     ] = None,
     max_age: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="How old these may be. [default: 1d for --url, any for FILE]", show_default=False),
+        typer.Option(metavar="DURATION", help="How old these may be. [default: 1h for --url, any for FILE]", show_default=False),
     ] = None,
     ca: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Authority of the edge's certificate, for --url.", show_default=False)

@@ -14,9 +14,11 @@ from edgeproxy.admin.views import b64, selecting_view
 from edgeproxy.commands.auditing import Trust
 from edgeproxy.commands.printing import answer_no, bytes_text, print_facts, time_text, wrong_usage
 from edgeproxy.errors import ProofRefused
+from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.evidence import Evidence, Proven, check_evidence
 from edgeproxy.ledger.handover import encode_rotations, parse_rotations
 from edgeproxy.ledger.heads import Quorum, judge_quorum
+from edgeproxy.ledger.notes import parse_note
 from edgeproxy.ledger.proof_file import MAX_PROOF_FILE, parse_proof_file
 
 SUFFIX = ".tlog-proof"
@@ -30,9 +32,14 @@ def write_evidence(path: Path, evidence: Evidence) -> list[Path]:
     files += [(_beside(path, part), data) for part, data in zip(_PARTS, contents, strict=True) if data is not None]
     if evidence.rotations:
         files.append((_beside(path, "rotations"), encode_rotations(evidence.rotations)))
-    for file, data in files:
+    # Parts of an older proof in the same place would speak against this one.
+    stale = {_beside(path, part) for part in (*_PARTS, "rotations")} - {file for file, _ in files}
+    for file, data in (*((each, None) for each in stale), *files):
         try:
-            file.write_bytes(data)
+            if data is None:
+                file.unlink(missing_ok=True)
+            else:
+                file.write_bytes(data)
         except OSError as error:
             wrong_usage(f"{file} cannot be written: {error.strerror}")
     return [file for file, _ in files]
@@ -63,6 +70,13 @@ def _read_beside(path: Path, part: str) -> bytes | None:
         return None
     except OSError as error:
         wrong_usage(f"{_beside(path, part)} cannot be read: {error.strerror}")
+
+
+def cosigners_of(evidence: Evidence) -> list[str]:
+    """The names under which others than the log signed the checkpoint of a proof; whether they did is for their keys to say."""
+    note = parse_note(evidence.proof.note)
+    origin = read_checkpoint(evidence.proof.note)
+    return [line.name for line in note.signatures if origin is None or line.name != origin.origin]
 
 
 def check(path: Path, trust: Trust, now: int) -> tuple[Proven, Quorum | None]:

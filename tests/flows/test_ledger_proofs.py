@@ -5,6 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeproxy import cli
+from edgeproxy.caching.model import Digest
 from edgeproxy.errors import ProofRefused
+from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
 from edgeproxy.ledger.evidence import Clear, Evidence, check_evidence, encode_clear
+from edgeproxy.ledger.merkle import root_of
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer
 from edgeproxy.ledger.notes import SignatureLine, parse_note
 from edgeproxy.ledger.proof_file import ProofFile, parse_proof_file
+from edgeproxy.sequencer.final import keep_final
 from edgeproxy.sequencer.proving import prove
 from edgeproxy.storage.bodies import BodyStore
+from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, read_key
+from edgeproxy.storage.ledger_rows import connect_to_read, read_leaves
 from edgeproxy.storage.shards import Shards
 from tests.support.edge import command, json_of, running_edge
 from tests.support.ledgers import SITE, Ledger, store_draft
@@ -184,6 +191,40 @@ def test_an_old_key_is_enough_when_the_rotations_are_beside_the_proof(
     assert run("verify", "page.tlog-proof", "--key", keys[-1], data=elsewhere)[0] == 0
     status, _, err = run("verify", "page.tlog-proof", "--key", keys[0], data=elsewhere)
     assert (status, "no signature of a known key" in err) == (1, True)
+
+
+def test_the_final_checkpoint_goes_into_the_proof_when_it_covers_the_page(
+    run: Command, folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "copy"
+    shutil.copytree(folder, data)
+    key = read_key(data)
+    assert key is not None
+    witness = Signer("w.example", b"\7" * 32, COSIGNATURE)
+
+    def finish(size: int, signer: Signer, root: bytes | None = None) -> bytes:
+        with closing(connect_to_read(data / LEDGER_FILE)) as connection:
+            leaves = [Digest(leaf) for leaf in read_leaves(connection, size)]
+        stated = Checkpoint(key.name, size, Digest(root) if root else root_of(leaves))
+        blob = witness.sign(stated.text.encode(), 1_700_000_000)
+        note = sign_checkpoint(stated, signer) + str(SignatureLine(witness.name, witness.key_id, blob)).encode()
+        keep_final(data, note)
+        return note
+
+    note = finish(100, key)
+    status, out, _ = run("prove", PAGE, "-o", "page.tlog-proof", data=data)
+    assert (status, "final: cosigned by w.example" in out) == (0, True)
+    assert (tmp_path / "page.tlog-proof").read_bytes().endswith(note)
+    assert json.loads(run("prove", PAGE, "-o", "page.tlog-proof", "--json", data=data)[1])["cosigned_by"] == ["w.example"]
+    assert run("verify", "page.tlog-proof", data=data)[0] == 0
+    # a newer page, a note of another tree or key, nonsense: the newest checkpoint does
+    assert "final" not in run("prove", LARGE, "-o", "page.tlog-proof", data=data)[1]
+    for wrong in ((100, key, bytes(32)), (100, Signer(key.name, b"\5" * 32), None), (9_999, key, None)):
+        finish(*wrong)
+        status, out, _ = run("prove", PAGE, "-o", "page.tlog-proof", data=data)
+        assert (status, "final" in out) == (0, False)
+    keep_final(data, b"nonsense")
+    assert run("prove", PAGE, "-o", "page.tlog-proof", data=data)[0] == 0
 
 
 def test_a_policy_asks_for_cosignatures_that_are_fresh(run: Command, folder: Path, tmp_path: Path) -> None:
