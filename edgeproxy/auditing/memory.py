@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 FORMAT = 1
 _APPLICATION_ID = 0x65644155
+_CACHE_KIB = 32 << 10
 
 _SCHEMA = """
 CREATE TABLE meta(name TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
@@ -102,6 +103,7 @@ class Memory:
         # Held to the end: two audits of one log would undo each other's steps.
         self._connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._connection.execute("BEGIN IMMEDIATE")
         identity = tuple(self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
         if identity == (0, 0):
@@ -128,8 +130,7 @@ class Memory:
     def advance(self, progress: Progress, blocks: Iterable[Block], rotations: tuple[Rotated, ...], *, commit: bool) -> None:
         """More blocks were checked. Without `commit` nothing of it counts until the next commit."""
         with self._transaction(commit=commit):
-            for block in blocks:
-                self._apply(block)
+            self._apply(blocks)
             self._save("progress", progress)
             if rotations != self.rotations:
                 self._save("rotations", rotations)
@@ -156,20 +157,28 @@ class Memory:
         with self._transaction(commit=True):
             self._connection.executemany("INSERT OR REPLACE INTO tile VALUES(?, ?, ?)", rows)
 
-    def _apply(self, block: Block) -> None:
-        run = self._connection.execute
-        match block.entry:
-            case Stored() as entry:
-                row = (entry.url, entry.variant, entry.height, entry.body, entry.length)
-                run("INSERT OR REPLACE INTO version VALUES(?, ?, ?, ?, ?)", row)
-            case Evict() as entry:
-                self._gone(entry.body)
-            case Erase() as entry:
-                run("DELETE FROM version WHERE url = ?", (entry.url,))
-                for body in entry.bodies:
-                    self._gone(body)
-            case _:
-                pass
+    def _apply(self, blocks: Iterable[Block]) -> None:
+        stored: dict[tuple[bytes, bytes], Stored] = {}
+        for block in blocks:
+            match block.entry:
+                case Stored() as entry:
+                    stored[entry.url, entry.variant] = entry
+                case Evict() as entry:
+                    self._store(stored)
+                    self._gone(entry.body)
+                case Erase() as entry:
+                    self._store(stored)
+                    self._connection.execute("DELETE FROM version WHERE url = ?", (entry.url,))
+                    for body in entry.bodies:
+                        self._gone(body)
+                case _:
+                    pass
+        self._store(stored)
+
+    def _store(self, stored: dict[tuple[bytes, bytes], Stored]) -> None:
+        rows = [(*key, entry.height, entry.body, entry.length) for key, entry in stored.items()]
+        self._connection.executemany("INSERT OR REPLACE INTO version VALUES(?, ?, ?, ?, ?)", rows)
+        stored.clear()
 
     def _gone(self, body: bytes) -> None:
         self._connection.execute("DELETE FROM version WHERE body = ?", (body,))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ from edgeproxy.ledger.findings import FindingKind
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, Verifier
 from edgeproxy.ledger.policy import parse_policy
 from edgeproxy.ledger.tiles import encode_bundle
+from tests.support.certificates import authority, certificate
 from tests.support.edge import ROOT, Client, EdgeProcess, until, write_config
 from tests.support.ledgers import SITE, store_draft
 from tests.support.lying_edge import (
@@ -430,6 +432,19 @@ async def test_an_operator_reads_what_it_means_and_what_to_do(run: Run, tmp_path
         status, out, _ = await run("--url", edge.base, "--key", str(KEY), "--state", str(tmp_path / "other"), "--json")
         view = json.loads(out)
         assert (status, view["ok"], view["fault"]["kind"], view["fault"]["height"]) == (1, False, "block", 300)
+
+
+async def test_a_certificate_must_verify_and_the_authority_may_be_named(run: Run, tmp_path: Path) -> None:
+    issued, ca = certificate("127.0.0.1"), tmp_path / "ca.pem"
+    ca.write_bytes(authority().pem)
+    (tmp_path / "chain.pem").write_bytes(issued.chain + issued.key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "chain.pem")
+    async with lying_edge(BASE, context) as edge:
+        line = ("--url", edge.base, "--key", str(KEY), "--state", str(tmp_path / "state"))
+        status, _, err = await run(*line)
+        assert (status, "certificate does not verify (--ca" in err) == (1, True)
+        assert (await run(*line, "--ca", str(ca)))[0] == 0
 
 
 async def test_wrong_usage_is_status_2_and_says_what_is_right(run: Run, tmp_path: Path) -> None:

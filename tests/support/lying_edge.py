@@ -6,6 +6,7 @@ Written by hand, apart from the code that serves a real ledger, so that it can s
 import asyncio
 import gzip
 import hashlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -134,17 +135,17 @@ class LyingEdge:
 
 
 @asynccontextmanager
-async def lying_edge(log: Log) -> AsyncIterator[LyingEdge]:
-    """The server on a free port."""
+async def lying_edge(log: Log, tls: ssl.SSLContext | None = None) -> AsyncIterator[LyingEdge]:
+    """The server on a free port; over HTTPS with `tls`."""
     edge = LyingEdge(log)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", edge.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     address = runner.addresses[0]
-    edge.base = f"http://{address[0]}:{address[1]}"
+    edge.base = f"{'https' if tls else 'http'}://{address[0]}:{address[1]}"
     try:
         yield edge
     finally:
