@@ -22,6 +22,7 @@ from edgeproxy.caching.model import Digest
 from edgeproxy.clock import Instant, SystemClock
 from edgeproxy.ledger.drafts import EraseDraft, EvictDraft
 from edgeproxy.ledger.findings import FindingKind
+from edgeproxy.ledger.mldsa import MldsaSigner
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, Verifier
 from edgeproxy.ledger.policy import parse_policy
 from edgeproxy.ledger.tiles import encode_bundle
@@ -382,6 +383,19 @@ async def test_a_quorum_that_is_fresh_makes_it_final(tmp_path: Path) -> None:
         # the plain one has it: nothing else is asked for
         edge.lies = {f"{PREFIX}checkpoint": BASE.cosigned(SIZE, (W[0], now), (W[1], now))}
         assert (await audit()).final_size == SIZE
+
+
+async def test_a_second_signature_of_the_log_can_be_asked_for(tmp_path: Path) -> None:
+    second = MldsaSigner(ORIGIN, b"\4" * 32)
+    policy = parse_policy(f"log {KEY}\nwitness pq {second.verifier}\nquorum pq\n".encode())
+    async with lying_edge(BASE) as edge:
+        assert _kind(await _audit(edge, tmp_path, policy=policy, max_age=600)) is FindingKind.QUORUM
+        line = str(second.line(BASE.checkpoint(), int(SystemClock().seconds()))).encode()
+        edge.lies[f"{PREFIX}checkpoint"] = BASE.note() + line
+        report = await _audit(edge, tmp_path, policy=policy, max_age=600)
+        assert (report.fault, report.final_size) == (None, SIZE)
+        # a key that is not asked for: the line is ignored, and the rest holds
+        assert (await _audit(edge, tmp_path / "other")).fault is None
 
 
 # -- bodies ----------------------------------------------------------------------------------------------------------------
