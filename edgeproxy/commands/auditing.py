@@ -24,7 +24,7 @@ from edgeproxy.commands.printing import bytes_text, complain, count_text, print_
 from edgeproxy.config.values import Unfit, parse_duration
 from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.findings import Finding
-from edgeproxy.ledger.note_keys import Verifier, parse_verifier
+from edgeproxy.ledger.note_keys import ED25519, Verifier, parse_verifier
 from edgeproxy.ledger.policy import MAX_POLICY, Policy, parse_policy
 from edgeproxy.storage.ledger_key import read_key
 
@@ -70,10 +70,15 @@ def read_policy(path: Path) -> Policy:
 
 
 def _named_key(text: str | None) -> Verifier | None:
+    if text is None:
+        return None
     try:
-        return parse_verifier(text) if text is not None else None
+        key = parse_verifier(text)
     except ProofRefused as error:
         wrong_usage(f"--key is not a verifier key: {error}")
+    if key.kind != ED25519:
+        wrong_usage("--key is the key of one who cosigns, not of a log; cosigners are named in a --policy")
+    return key
 
 
 def _log_of(policy: Policy, key: Verifier | None) -> Verifier:

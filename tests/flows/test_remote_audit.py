@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -91,13 +92,13 @@ async def test_a_real_edge_is_audited_and_then_only_what_is_new(tmp_path: Path, 
         try:
             key = (await asyncio.to_thread(admin.ledger_head))["vkey"]
 
-            async def audit(*flags: str) -> dict[str, object]:
+            async def audit(*flags: str) -> dict[str, Any]:
                 status, out, err = await run(*line, "--json", *flags)
                 assert status == 0, out + err
-                told: dict[str, object] = json.loads(out)
+                told: dict[str, Any] = json.loads(out)
                 return told
 
-            async def has_grown_to(size: int) -> dict[str, object] | None:
+            async def has_grown_to(size: int) -> dict[str, Any] | None:
                 told = await audit("--key", str(key))
                 return told if told["size"] == size else None
 
@@ -108,7 +109,8 @@ async def test_a_real_edge_is_audited_and_then_only_what_is_new(tmp_path: Path, 
             second = await until(lambda: has_grown_to(3))
             assert (second["blocks"], second["known_blocks"]) == (1, 2)
             # on the machine of the edge its own key is at hand
-            assert (await audit("--data", str(process.data), "--anew"))["blocks"] == 3
+            anew = await audit("--data", str(process.data), "--anew", "--bodies")
+            assert (anew["blocks"], anew["bodies"] + anew["missing_count"]) == (3, 2)
             rotated = await asyncio.to_thread(admin.ledger_rotate)
             followed = await until(lambda: has_grown_to(4))
             assert (followed["vkey"], followed["trusted"]) == (rotated["vkey"], key)
@@ -469,6 +471,7 @@ async def test_wrong_usage_is_status_2_and_says_what_is_right(run: Run, tmp_path
     for arguments, words in (
         ((*url,), "--key"),
         ((*url, "--key", "nonsense"), "not a verifier key"),
+        ((*url, "--key", str(W[0].verifier)), "who cosigns"),
         (("--url", "edge.example", "--key", str(KEY)), "allowed: https://HOST"),
         (("--url", "https://h/path", "--key", str(KEY)), "root of a host"),
         (("--url", "https://user@h", "--key", str(KEY)), "allowed: https://HOST"),
