@@ -154,7 +154,9 @@ class Validators:
     async def _take_up(self) -> None:
         """What was final is so still, if it is a part of this ledger."""
         for note in await asyncio.to_thread(lambda: list(read_evidence(self._folder))):
-            if (why := await self._contradiction(note)) is not None:
+            # Its signature was verified before it was kept, perhaps under a key that has handed over since.
+            shown = read_checkpoint(note)
+            if shown is not None and (why := await self._differs(shown)) is not None:
                 self._alarm_fork(f"{why}; the note is in the folder ledger-evidence")
         kept = await asyncio.to_thread(read_final, self._folder)
         stated = read_checkpoint(kept)

@@ -61,7 +61,7 @@ class Validator:
 
 
 def _serving_settings() -> ServingSettings:
-    bounds = Bounds(body_bytes=MAX_REQUEST, connections=1024, connections_per_address=256, memo_entries=64)
+    bounds = Bounds(body_bytes=MAX_REQUEST, connections=512, connections_per_address=128, memo_entries=64)
     return ServingSettings(timeouts=Timeouts(head=5.0, idle=75.0, body=5.0, write=10.0), bounds=bounds)
 
 

@@ -13,11 +13,10 @@ import pytest
 from aiohttp import web
 
 from edgeproxy.app import Edge
-from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, read_checkpoint, sign_checkpoint
-from edgeproxy.ledger.cosigning import encode_request, monitoring_path
+from edgeproxy.ledger.checkpoint import open_checkpoint, read_checkpoint
+from edgeproxy.ledger.cosigning import encode_request
 from edgeproxy.ledger.drafts import PurgeDraft
 from edgeproxy.ledger.note_keys import Signer, parse_verifier
-from edgeproxy.ledger.notes import parse_signature_lines
 from edgeproxy.storage.ledger_key import read_key
 from tests.support.edge import Client, command, json_of, running_edge, until
 from tests.support.logs import Log, published
@@ -352,43 +351,3 @@ async def test_what_the_true_key_signed_and_should_not_have_is_refused_with_evid
         assert shown["logs"] == [
             {"origin": log.origin, "url": url, "size": 21, "cosigned": shown["logs"][0]["cosigned"], "vkey": log.vkey}  # type: ignore[index]
         ]
-
-
-async def test_a_validator_that_is_killed_at_any_moment_never_goes_back(tmp_path: Path) -> None:
-    validator, log = ValidatorProcess(tmp_path / "v", "v.example"), Log()
-    key = parse_verifier(validator.vkey)
-    async with published(log) as url, aiohttp.ClientSession() as session:
-        validator.know(log.vkey, url)
-        seen = 0
-        for trial in range(2):
-            validator.start()
-            killing = asyncio.get_running_loop().call_later(0.05 + 0.1 * trial, validator.kill)
-            try:
-                while True:
-                    log.grow(1)
-                    note = log.note()
-                    body = encode_request(seen, log.proof(seen, log.size) if seen else (), note)
-                    async with session.post(f"{validator.url}/add-checkpoint", data=body) as answer:
-                        said = await answer.read()
-                    if answer.status == 409:
-                        # What was written down before the last kill, with nobody told.
-                        assert int(said) >= seen
-                        seen = int(said)
-                        continue
-                    assert answer.status == 200, said
-                    parse_signature_lines(said)
-                    assert open_checkpoint(note + said, log.signer.verifier, log.origin, (key,)).cosigned
-                    seen = log.size
-            except (aiohttp.ClientError, OSError):
-                killing.cancel()
-        validator.start()
-        async with session.get(f"{validator.url}/{monitoring_path(log.origin)}") as answer:
-            shown = open_checkpoint(await answer.read(), log.signer.verifier, log.origin, (key,))
-        assert shown.checkpoint.size >= seen > 0
-        # Two heads of the size that it has cosigned: the other one is refused after every crash.
-        other = sign_checkpoint(Checkpoint(log.origin, shown.checkpoint.size, bytes(32)), log.signer)  # type: ignore[arg-type]
-        async with session.post(
-            f"{validator.url}/add-checkpoint", data=encode_request(shown.checkpoint.size, (), other)
-        ) as answer:
-            assert answer.status == 422
-        validator.stop()
