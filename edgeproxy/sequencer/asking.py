@@ -40,6 +40,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     INVALID = "invalid"
     """An answer that is no answer: a signature that does not verify, of another key, with an impossible time."""
+    GONE_BACK = "gone_back"
+    """It names less than it has cosigned before."""
     FORK = "fork"
     """It says that this ledger contradicts what it has cosigned."""
 

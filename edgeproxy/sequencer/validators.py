@@ -71,6 +71,8 @@ class Standing:
     problem: str | None = None
     alarm: str | None = None
     """What it said that must not be: that this ledger is a fork, or that itself has gone back. Stays until it cosigns again."""
+    has_gone_back: bool = False
+    """It has lost its state, and could be led to cosign another tree: it is not asked any more while this process lives."""
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     asking: "_Round | None" = None
 
@@ -152,7 +154,9 @@ class Validators:
     async def _take_up(self) -> None:
         """What was final is so still, if it is a part of this ledger."""
         for note in await asyncio.to_thread(lambda: list(read_evidence(self._folder))):
-            if (why := await self._contradiction(note)) is not None:
+            # Its signature was verified before it was kept, perhaps under a key that has handed over since.
+            shown = read_checkpoint(note)
+            if shown is not None and (why := await self._differs(shown)) is not None:
                 self._alarm_fork(f"{why}; the note is in the folder ledger-evidence")
         kept = await asyncio.to_thread(read_final, self._folder)
         stated = read_checkpoint(kept)
@@ -236,6 +240,7 @@ class Validators:
             each
             for each in self.standings
             if each.asking is None
+            and not each.has_gone_back
             and each.asked.name not in current.lines
             and each.retry_at <= now
             and (each.size or 0) <= current.checkpoint.size
@@ -247,7 +252,8 @@ class Validators:
         if current is None:
             return REFRESH_SECONDS
         times = [current.began + REFRESH_SECONDS]
-        times += [each.retry_at for each in self.standings if each.asking is None and each.asked.name not in current.lines]
+        waiting = [each for each in self.standings if each.asking is None and not each.has_gone_back]
+        times += [each.retry_at for each in waiting if each.asked.name not in current.lines]
         if self._is_over(current) and current.note.encode() != self._ledger.publication.checkpoint:
             times.append(current.began + ROUND_SECONDS)
         # Not before a moment: one who is ahead of the round waits for the next, and there is no time for that.
@@ -276,7 +282,8 @@ class Validators:
             answer = await line.submit(encode_request(old, proof, current.note.encode()), message, self._clock.seconds)
             if answer.outcome is not Outcome.ELSEWHERE or answer.size > size or answer.size == old:
                 break
-            self._notice_back(standing, answer.size)
+            if answer.size < standing.cosigned:
+                return Answer(Outcome.GONE_BACK, size=answer.size)
             standing.size = answer.size
         return answer
 
@@ -294,6 +301,13 @@ class Validators:
         elif answer.outcome is Outcome.ELSEWHERE and answer.size > size:
             standing.outcomes[Outcome.FORK] += 1
             await self._suspect(standing, f"has cosigned {answer.size} blocks, and this ledger has {self._ledger.head().size}")
+        elif answer.outcome is Outcome.GONE_BACK:
+            standing.has_gone_back = True
+            standing.alarm = (
+                f"has cosigned {standing.cosigned} blocks and now says {answer.size}: it has lost its state, retire its key"
+            )
+            log.error("validator %s %s", name, standing.alarm)
+            standing.problem = standing.alarm
         elif answer.outcome is Outcome.FORK:
             await self._suspect(standing, f"refuses this ledger as a contradiction ({answer.problem})")
         else:
@@ -335,14 +349,6 @@ class Validators:
             self._wake.set()
 
     # --- contradictions ---
-
-    def _notice_back(self, standing: Standing, size: int) -> None:
-        if size < standing.cosigned:
-            if standing.alarm is None:
-                log.error("validator %s is back at size %d: it has lost its state", standing.asked.name, size)
-            standing.alarm = (
-                f"has cosigned {standing.cosigned} blocks and says that it has cosigned {size}: it has lost its state"
-            )
 
     async def _suspect(self, standing: Standing, what: str) -> None:
         """It says that this ledger is a fork. Its own newest checkpoint, which the log's key signed, tells whether that is so."""

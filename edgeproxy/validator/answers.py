@@ -4,8 +4,8 @@ Owns: the paths and fields of C2SP tlog-witness, submission and monitoring under
 Implements `serving.stream.Handler`, so limits of size and time are those of every connection.
 """
 
+import asyncio
 import contextlib
-import logging
 from collections.abc import Callable
 
 from edgeproxy.errors import ClientGone, RequestRefused
@@ -16,10 +16,10 @@ from edgeproxy.wire.http1 import encode_response_head
 from edgeproxy.wire.messages import Request
 from edgeproxy.wire.well_known import is_challenge, token_of
 
-log = logging.getLogger("edgeproxy.validator")
-
 MOST_AT_ONCE = 64
-"""Requests that are read or judged together; further ones are told to come back."""
+"""Requests that are judged together; further ones are told to come back."""
+READ_SECONDS = 10.0
+"""For a whole request, however it trickles."""
 
 _SUBMIT = "/add-checkpoint"
 _CHECKPOINT = "/checkpoint"
@@ -49,14 +49,7 @@ class Answers:
 
     async def answer(self, stream: serving.Stream) -> None:
         """One exchange."""
-        if self._busy >= MOST_AT_ONCE:
-            await _send(stream, _CROWDED)
-            return
-        self._busy += 1
-        try:
-            await _send(stream, await self._reply(stream))
-        finally:
-            self._busy -= 1
+        await _send(stream, await self._reply(stream))
 
     async def _reply(self, stream: serving.Stream) -> Reply:
         request = stream.request
@@ -74,9 +67,19 @@ class Answers:
 
     async def _submitted(self, stream: serving.Stream) -> Reply:
         pieces = []
-        while piece := await stream.read():
-            pieces.append(piece)
-        return await self._service.add_checkpoint(b"".join(pieces))
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                while piece := await stream.read():
+                    pieces.append(piece)
+        except TimeoutError:
+            raise RequestRefused("request takes too long", status=408) from None
+        if self._busy >= MOST_AT_ONCE:
+            return _CROWDED
+        self._busy += 1
+        try:
+            return await self._service.add_checkpoint(b"".join(pieces))
+        finally:
+            self._busy -= 1
 
     def refuse(self, error: RequestRefused, peer: serving.Peer) -> bytes:
         """The whole answer to what could not be understood or is over a limit."""

@@ -29,7 +29,6 @@ from edgeproxy.validator.answers import Answers
 from edgeproxy.validator.evidence import Evidence
 from edgeproxy.validator.folder import lock, read_known, read_signer
 from edgeproxy.validator.published import Published
-from edgeproxy.validator.secure import SecureEntrance
 from edgeproxy.validator.service import Service
 from edgeproxy.validator.state import State
 
@@ -62,7 +61,7 @@ class Validator:
 
 
 def _serving_settings() -> ServingSettings:
-    bounds = Bounds(body_bytes=MAX_REQUEST, connections=1024, connections_per_address=256, memo_entries=64)
+    bounds = Bounds(body_bytes=MAX_REQUEST, connections=512, connections_per_address=128, memo_entries=64)
     return ServingSettings(timeouts=Timeouts(head=5.0, idle=75.0, body=5.0, write=10.0), bounds=bounds)
 
 
@@ -95,6 +94,9 @@ async def running(settings: ServeSettings, clock: Clock | None = None) -> AsyncI
         listener = Listener(answers, _serving_settings(), clock)
         urls: list[str] = []
         if settings.listen_tls:
+            # The ACME client is most of what a start takes, and many a validator has somebody in front who speaks TLS.
+            from edgeproxy.validator.secure import SecureEntrance
+
             secure = SecureEntrance(data, settings.hosts, settings.acme, clock)
             closing.push_async_callback(secure.close)
             answers.challenge = secure.challenges.http_answer

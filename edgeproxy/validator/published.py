@@ -41,7 +41,8 @@ class Published:
 
     async def blocks(self, start: int, end: int) -> AsyncGenerator[list[bytes], None]:
         """The blocks [start, end) in order, some at a time. Raises `Unpublished`."""
-        bundles = list(range(start // WIDTH, -(-end // WIDTH)))
+        # A range and no list: a stranger may claim any size; what is not there is found out when the first of it is asked for.
+        bundles = range(start // WIDTH, -(-end // WIDTH))
         for first in range(0, len(bundles), AT_ONCE):
             group = bundles[first : first + AT_ONCE]
             for index, entries in zip(group, await asyncio.gather(*(self._bundle(each, end) for each in group)), strict=True):

@@ -48,6 +48,8 @@ MOST_WAITING = 8
 SEARCH_SECONDS = 1.0
 """Between two searches of a log's blocks for a key that is not known: anybody may claim to have one."""
 CLOSE_SECONDS = 3.0
+KEPT_AT_ONCE = 8
+"""Conflicts of one log that are kept as evidence at once, then one a second: anybody may make them, and each one costs a flush."""
 CLOCK_SLACK = 5
 """Seconds that the clock may be behind the newest cosignature; more, and nothing is cosigned."""
 TEXT = "text/plain; charset=utf-8"
@@ -73,6 +75,9 @@ class _Log:
     waiting: int = 0
     ahead: Chain | None = None
     search_at: float = 0.0
+    kept: float = 0.0
+    """Conflicts that were kept lately, less one for each second since `kept_at`."""
+    kept_at: float = 0.0
 
     @property
     def cosigned(self) -> Cosigned:
@@ -290,6 +295,8 @@ class Service:
     async def _keep(self, found: _Log, size: int, body: bytes, refused: _Refused) -> None:
         """Evidence is on the disk before the answer; when it cannot be, the answer is no other."""
         refusal, state = refused.refusal, found.state
+        if not refusal.fork and not self._may_keep(found):
+            return
         why = {
             "status": refusal.status,
             "why": refusal.text.strip(),
@@ -304,6 +311,14 @@ class Service:
             return
         if path is not None:
             log.log(logging.ERROR if refusal.fork else logging.INFO, "evidence is in %s", path)
+
+    def _may_keep(self, found: _Log) -> bool:
+        now = self._clock.monotonic()
+        found.kept, found.kept_at = max(0.0, found.kept - (now - found.kept_at)), now
+        if found.kept > KEPT_AT_ONCE - 1:
+            return False
+        found.kept += 1
+        return True
 
 
 def _key_after(state: LogState, chain: Chain) -> str:

@@ -148,7 +148,7 @@ class State:
 
         Raises StoreError, ValueError for a step back.
         """
-        if after.origin != before.origin or after.size < before.size or after.cosigned < self.time:
+        if after.origin != before.origin or after.size < before.size or after.cosigned < before.cosigned:
             raise ValueError("a validator never goes back")
         origin, given, *values = _values(after)
         # Compared and set in one statement of one transaction: of two racers one finds another row.
@@ -165,7 +165,8 @@ class State:
             connection.execute("BEGIN IMMEDIATE")
             done = connection.execute(statement, values).rowcount == 1
             if done:
-                connection.execute("UPDATE own SET commits = commits + 1, time = ?", (time,))
+                # Of several logs the one that was signed first may be written down last.
+                connection.execute("UPDATE own SET commits = commits + 1, time = max(time, ?)", (time,))
             connection.execute("COMMIT" if done else "ROLLBACK")
             # Crash here: cosigned by nobody's knowledge. Whoever asks again is told the size, and gets the same statement later.
         except sqlite3.Error as error:
@@ -173,7 +174,7 @@ class State:
                 connection.execute("ROLLBACK")
             raise StoreError("state of the validator cannot be written", path=self.path, why=str(error)) from error
         if done:
-            self._commits, self.time = self._commits + 1, time
+            self._commits, self.time = self._commits + 1, max(self.time, time)
             self._count()
         return done
 

@@ -28,7 +28,7 @@ from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, Verifier
 from edgeproxy.ledger.policy import parse_policy
 from edgeproxy.ledger.tiles import encode_bundle
 from tests.support.certificates import authority, certificate
-from tests.support.edge import ROOT, Client, EdgeProcess, until, write_config
+from tests.support.edge import ROOT, Client, EdgeProcess, running_edge, until, write_config
 from tests.support.ledgers import SITE, store_draft
 from tests.support.lying_edge import (
     BODIES,
@@ -45,6 +45,7 @@ from tests.support.lying_edge import (
     redirect,
 )
 from tests.support.site import running_site
+from tests.support.validators import ValidatorProcess, configured, introduce
 
 SIZE = 600
 BASE = Log().grow(SIZE - 1)
@@ -122,6 +123,47 @@ async def test_a_real_edge_is_audited_and_then_only_what_is_new(tmp_path: Path, 
         finally:
             if process.process is not None and process.process.poll() is None:
                 process.kill()
+
+
+async def test_what_validators_made_final_is_audited_and_proved_by_policy(tmp_path: Path, run: Run) -> None:
+    validators = [ValidatorProcess(tmp_path / f"v{number}", f"v{number}.example") for number in (1, 2)]
+    try:
+        for each in validators:
+            each.start()
+        async with (
+            running_site() as origin,
+            running_edge(tmp_path, origin.url, more=configured(validators, 2)) as (edge, client),
+        ):
+            introduce(edge, client.base, validators)
+            policy = tmp_path / "policy"
+            lines = [f"log {edge.sequencer.log}", *(f"witness v{n} {each.vkey}" for n, each in enumerate(validators))]
+            policy.write_text("\n".join([*lines, "group both all v0 v1", "quorum both"]))
+            line = ("--url", client.base, "--policy", str(policy), "--state", str(tmp_path / "state"), "--json")
+            await client.recorded("/page?max-age=60")
+
+            async def is_final() -> dict[str, Any] | None:
+                told: dict[str, Any] = json.loads((await run(*line))[1])
+                return told if told["ok"] and told["final_size"] == told["size"] >= 2 else None
+
+            told = await until(is_final)
+            assert (told["cosigned_by"], told["freshness_proved"]) == (["v0", "v1"], True)
+            # nobody cosigns any more: what was final stays so, and what came after is audited too
+            for each in validators:
+                each.kill()
+            await client.recorded("/other?max-age=60")
+            await edge.sequencer.flush()
+            status, out, _ = await run(*line)
+            later = json.loads(out)
+            assert (status, later["final_size"], later["size"]) == (0, told["size"], edge.sequencer.head().size)
+            assert later["size"] > later["final_size"]
+            data, proof = str(edge.config.edge.data), str(tmp_path / "page.tlog-proof")
+            prove = ["ledger", "prove", f"{client.base}/page?max-age=60", "-o", proof, "--data", data]
+            assert await asyncio.to_thread(cli.run, prove) == 0
+        status, out, err = await run(proof, "--policy", str(policy), "--max-age", "1h", "--json")
+        assert (status, json.loads(out)["cosigned_by"]) == (0, ["v0", "v1"]), err
+    finally:
+        for each in validators:
+            each.stop()
 
 
 # -- going on --------------------------------------------------------------------------------------------------------------

@@ -13,16 +13,27 @@ import pytest
 from aiohttp import web
 
 from edgeproxy.app import Edge
-from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, read_checkpoint, sign_checkpoint
-from edgeproxy.ledger.cosigning import encode_request, monitoring_path
+from edgeproxy.ledger.checkpoint import open_checkpoint, read_checkpoint
+from edgeproxy.ledger.cosigning import encode_request
 from edgeproxy.ledger.drafts import PurgeDraft
 from edgeproxy.ledger.note_keys import Signer, parse_verifier
-from edgeproxy.ledger.notes import parse_signature_lines
 from edgeproxy.storage.ledger_key import read_key
 from tests.support.edge import Client, command, json_of, running_edge, until
 from tests.support.logs import Log, published
+from tests.support.parts import need
+from tests.support.pebble import PROGRAMS, running_pebble
 from tests.support.site import running_site
-from tests.support.validators import Liar, ValidatorProcess, configured, cosigns_anything, introduce, lying, submitted
+from tests.support.validators import (
+    AnyValidator,
+    Liar,
+    ValidatorProcess,
+    configured,
+    cosigns_anything,
+    introduce,
+    local_validators,
+    lying,
+    submitted,
+)
 
 FINAL = "/.edge/ledger/checkpoint.final"
 
@@ -30,18 +41,18 @@ FINAL = "/.edge/ledger/checkpoint.final"
 @pytest.fixture
 def validators(tmp_path: Path) -> Iterator[list[ValidatorProcess]]:
     made = [ValidatorProcess(tmp_path / f"v{number}", f"v{number}.example") for number in range(3)]
-    for each in made:
-        each.start()
+    for waits in [each.begin() for each in made]:
+        waits()
     yield made
     for each in made:
         each.stop()
 
 
 @asynccontextmanager
-async def edge_with(folder: Path, validators: list[ValidatorProcess | Liar], quorum: int) -> AsyncIterator[tuple[Edge, Client]]:
+async def edge_with(folder: Path, validators: list[AnyValidator], quorum: int) -> AsyncIterator[tuple[Edge, Client]]:
     """An edge whose ledger its validators know, in front of a site."""
     async with running_site() as origin, running_edge(folder, origin.url, more=configured(validators, quorum)) as (edge, client):
-        introduce(edge, client.base, [each for each in validators if isinstance(each, ValidatorProcess)])
+        introduce(edge, client.base, validators)
         yield edge, client
 
 
@@ -143,6 +154,26 @@ async def test_two_of_three_make_it_final_and_killed_ones_are_missed_by_nobody_w
         assert (await finality(edge))["alarms"] == []
 
 
+async def test_a_validator_gets_its_own_certificate_and_is_asked_over_it(tmp_path: Path) -> None:
+    need(*PROGRAMS)
+    with running_pebble(tmp_path / "pebble") as pebble:
+        authority = ("--acme-directory", pebble.directory, "--acme-ca", str(pebble.ca_file), "--email", "a@example.org")
+        secure = ("--listen-tls", f"127.0.0.1:{pebble.tls_port}", "--host", "127.0.0.1", *authority)
+        validator = ValidatorProcess(tmp_path / "v", "v.example", flags=secure)
+        validator.start()
+        try:
+            (tmp_path / "roots.pem").write_bytes(pebble.roots())
+            table = f'[[ledger.validators]]\nvkey = "{validator.vkey}"\nurl = "https://127.0.0.1:{pebble.tls_port}"\n'
+            more = f'{table}ca_file = "{tmp_path / "roots.pem"}"\n'
+            async with running_site() as origin, running_edge(tmp_path, origin.url, more=more) as (edge, client):
+                introduce(edge, client.base, [validator])
+                note = await is_final(client, await write(edge))
+                log = edge.sequencer.log
+                assert open_checkpoint(note, log, log.name, [parse_verifier(validator.vkey)]).cosigned
+        finally:
+            validator.stop()
+
+
 async def _wrong_bytes(request: web.Request, liar: Liar) -> web.Response:
     return web.Response(body=liar.line(await submitted(request) + b"more\n"))
 
@@ -168,8 +199,8 @@ async def _says_ahead(request: web.Request, liar: Liar) -> web.Response:
     return web.Response(status=409, body=b"1000000\n", content_type="text/x.tlog.size")
 
 
-async def _says_another_size(request: web.Request, liar: Liar) -> web.Response:
-    return web.Response(status=409, body=b"%d\n" % (liar.asked % 2), content_type="text/x.tlog.size")
+async def _says_less(request: web.Request, liar: Liar) -> web.Response:
+    return web.Response(status=409, body=b"1\n", content_type="text/x.tlog.size")
 
 
 LIES = {
@@ -179,14 +210,16 @@ LIES = {
     "endless": (_endless, "too long", False),
     "says fork": (_says_fork, "contradiction", True),
     "says ahead": (_says_ahead, "1000000 blocks", True),
-    "says another size": (_says_another_size, "again and again", True),
+    "says less than before": (_says_less, "lost its state", True),
 }
 
 
-async def test_one_that_lies_counts_for_nothing_and_cannot_stop_the_others(
-    tmp_path: Path, validators: list[ValidatorProcess]
-) -> None:
-    async with lying(cosigns_anything) as liar, edge_with(tmp_path, [liar, *validators[:2]], 2) as (edge, client):
+async def test_one_that_lies_counts_for_nothing_and_cannot_stop_the_others(tmp_path: Path) -> None:
+    async with (
+        lying(cosigns_anything) as liar,
+        local_validators(tmp_path, 2) as honest,
+        edge_with(tmp_path, [liar, *honest], 2) as (edge, client),
+    ):
         standing = next(each for each in edge.validators.standings if each.asked.name == liar.name)  # type: ignore[union-attr]
         for lie, problem, is_alarm in LIES.values():
             liar.lie, standing.retry_at = lie, 0.0
@@ -205,6 +238,9 @@ async def test_one_that_lies_counts_for_nothing_and_cannot_stop_the_others(
                 assert healthy
                 assert liar.name in checks["validators"]
                 assert f'edgeproxy_validator_alarm{{validator="{liar.name}"}} 1\n' in edge.backend.metrics().decode()
+                if standing.has_gone_back:
+                    assert lie is _says_less
+                    return
                 liar.lie, standing.retry_at = cosigns_anything, 0.0
 
                 async def calm() -> bool | None:
@@ -275,12 +311,10 @@ async def test_a_forked_ledger_is_never_final_whatever_one_liar_cosigns(
                 assert list((data / "ledger-evidence").glob("*.note"))
 
 
-async def test_what_the_true_key_signed_and_should_not_have_is_refused_with_evidence(
-    tmp_path: Path, validators: list[ValidatorProcess]
-) -> None:
-    validator, log = validators[0], Log()
+async def test_what_the_true_key_signed_and_should_not_have_is_refused_with_evidence(tmp_path: Path) -> None:
+    log = Log()
     log.grow(20)
-    async with published(log) as url, aiohttp.ClientSession() as session:
+    async with local_validators(tmp_path, 1) as (validator,), published(log) as url, aiohttp.ClientSession() as session:
         validator.know(log.vkey, url)
 
         async def ask(body: bytes) -> tuple[int, bytes]:
@@ -317,43 +351,3 @@ async def test_what_the_true_key_signed_and_should_not_have_is_refused_with_evid
         assert shown["logs"] == [
             {"origin": log.origin, "url": url, "size": 21, "cosigned": shown["logs"][0]["cosigned"], "vkey": log.vkey}  # type: ignore[index]
         ]
-
-
-async def test_a_validator_that_is_killed_at_any_moment_never_goes_back(tmp_path: Path) -> None:
-    validator, log = ValidatorProcess(tmp_path / "v", "v.example"), Log()
-    key = parse_verifier(validator.vkey)
-    async with published(log) as url, aiohttp.ClientSession() as session:
-        validator.know(log.vkey, url)
-        seen = 0
-        for trial in range(6):
-            validator.start()
-            killing = asyncio.get_running_loop().call_later(0.02 + 0.03 * trial, validator.kill)
-            try:
-                while True:
-                    log.grow(1)
-                    note = log.note()
-                    body = encode_request(seen, log.proof(seen, log.size) if seen else (), note)
-                    async with session.post(f"{validator.url}/add-checkpoint", data=body) as answer:
-                        said = await answer.read()
-                    if answer.status == 409:
-                        # What was written down before the last kill, with nobody told.
-                        assert int(said) >= seen
-                        seen = int(said)
-                        continue
-                    assert answer.status == 200, said
-                    parse_signature_lines(said)
-                    assert open_checkpoint(note + said, log.signer.verifier, log.origin, (key,)).cosigned
-                    seen = log.size
-            except (aiohttp.ClientError, OSError):
-                killing.cancel()
-        validator.start()
-        async with session.get(f"{validator.url}/{monitoring_path(log.origin)}") as answer:
-            shown = open_checkpoint(await answer.read(), log.signer.verifier, log.origin, (key,))
-        assert shown.checkpoint.size >= seen > 0
-        # Two heads of the size that it has cosigned: the other one is refused after every crash.
-        other = sign_checkpoint(Checkpoint(log.origin, shown.checkpoint.size, bytes(32)), log.signer)  # type: ignore[arg-type]
-        async with session.post(
-            f"{validator.url}/add-checkpoint", data=encode_request(shown.checkpoint.size, (), other)
-        ) as answer:
-            assert answer.status == 422
-        validator.stop()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from edgeproxy.ledger.cosigning import parse_request
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer
 from edgeproxy.ledger.notes import SignatureLine, parse_note
 from edgeproxy.validator.folder import add_logs, known_log, make_folder
+from edgeproxy.validator.process import ServeSettings, Validator, running
 from tests.support.edge import ROOT, Edge
 from tests.support.pebble import free_ports
 
@@ -53,6 +54,10 @@ class ValidatorProcess:
             self.process.send_signal(signal.SIGHUP)
 
     def start(self) -> None:
+        self.begin()()
+
+    def begin(self) -> Callable[[], None]:
+        """Start, and answer what waits until it listens."""
         with self.log.open("ab") as log:
             offset = log.tell()
             command = ("validator", "serve", "--data", str(self.folder), "--listen", f"127.0.0.1:{self.port}", *self.flags)
@@ -64,9 +69,17 @@ class ValidatorProcess:
                 stderr=log,
                 env={**os.environ, **self.environ},
             )
+        process = self.process
+
+        def wait() -> None:
+            self._wait(process, offset)
+
+        return wait
+
+    def _wait(self, process: "subprocess.Popen[bytes]", offset: int) -> None:
         end = time.monotonic() + 30
         while b"edgeproxy validator " not in self.log.read_bytes()[offset:]:
-            is_late = time.monotonic() > end or self.process.poll() is not None
+            is_late = time.monotonic() > end or process.poll() is not None
             assert not is_late, self.log.read_text()
             time.sleep(0.02)
 
@@ -86,15 +99,50 @@ class ValidatorProcess:
         return f'[[ledger.validators]]\nvkey = "{self.vkey}"\nurl = "{self.url}"\n'
 
 
-def configured(validators: Sequence["ValidatorProcess | Liar"], quorum: int, *, more: str = "") -> str:
+@dataclass
+class LocalValidator:
+    """One in the test's own loop."""
+
+    folder: Path
+    name: str
+    vkey: str
+    running: Validator
+
+    @property
+    def url(self) -> str:
+        return self.running.addresses[0]
+
+    def know(self, vkey: str, url: str) -> None:
+        add_logs(self.folder, [known_log(vkey, url)])
+        self.running.reload()
+
+    def table(self) -> str:
+        return f'[[ledger.validators]]\nvkey = "{self.vkey}"\nurl = "{self.url}"\n'
+
+
+@asynccontextmanager
+async def local_validators(folder: Path, count: int) -> AsyncIterator[list[LocalValidator]]:
+    """Validators without processes of their own."""
+    async with AsyncExitStack() as closing:
+        made = []
+        for number in range(count):
+            place, name = folder / f"v{number}", f"v{number}.example"
+            vkey = str(make_folder(place, name, []).verifier)
+            started = await closing.enter_async_context(running(ServeSettings(place, ("127.0.0.1:0",))))
+            made.append(LocalValidator(place, name, vkey, started))
+        yield made
+
+
+def configured(validators: Sequence["AnyValidator"], quorum: int, *, more: str = "") -> str:
     """The tables of the ledger for an edge's configuration file."""
     return f'[ledger]\nbatch_delay = "20ms"\nquorum = {quorum}\n{more}' + "".join(each.table() for each in validators)
 
 
-def introduce(edge: Edge, base: str, validators: Sequence[ValidatorProcess]) -> None:
+def introduce(edge: Edge, base: str, validators: Sequence["AnyValidator"]) -> None:
     """Tell validators of a running edge's ledger."""
     for each in validators:
-        each.know(str(edge.sequencer.log), f"{base}/.edge/ledger")
+        if not isinstance(each, Liar):
+            each.know(str(edge.sequencer.log), f"{base}/.edge/ledger")
 
 
 Lie = Callable[[web.Request, "Liar"], Awaitable[web.Response]]
@@ -120,6 +168,9 @@ class Liar:
 
     def table(self) -> str:
         return f'[[ledger.validators]]\nvkey = "{self.signer.verifier}"\nurl = "{self.url}"\n'
+
+
+AnyValidator = ValidatorProcess | LocalValidator | Liar
 
 
 async def submitted(request: web.Request) -> bytes:

@@ -24,6 +24,14 @@ async def test_any_span_comes_whole_and_in_order(start: int, end: int, whole_onl
         assert await blocks(url, start, end) == log.raws[start:end]
 
 
+async def test_a_size_that_nobody_can_have_is_found_out_at_the_first_block_that_is_missing() -> None:
+    log = Log()
+    log.grow(300)
+    async with published(log) as url:
+        with pytest.raises(Unpublished, match="not publish"):
+            await blocks(url, 0, 2**62)
+
+
 async def test_what_is_not_there_is_not_there_yet() -> None:
     log = Log()
     log.grow(10)

@@ -70,6 +70,14 @@ def test_a_step_back_is_refused(state: State, log: Log) -> None:
     state.close()
 
 
+def test_of_two_logs_the_one_signed_first_may_be_written_down_last(state: State, log: Log) -> None:
+    one, other = state.know(ORIGIN, log.vkey), state.know("other.example", "key")
+    assert state.advance(one, step(log, one, 5, 1_001))
+    assert state.advance(other, replace(step(log, other, 5, 1_000), key="key"))
+    assert state.time == 1_001
+    state.close()
+
+
 def test_a_refresh_is_a_step_too(state: State, log: Log) -> None:
     before = state.know(ORIGIN, log.vkey)
     first = step(log, before, 5, 1_000)
