@@ -50,7 +50,7 @@ def base_of(url: str) -> str:
     """The address of the edge in what a user typed: that, or the one of its ledger. Raises ValueError with what is allowed."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/").removesuffix(LEDGER)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None or parts.port == 0:
         raise ValueError("allowed: https://HOST or http://HOST:PORT, of the edge or of its ledger")
     if path or parts.query or parts.fragment:
         raise ValueError(f"the ledger lies at the root of a host, as https://HOST{LEDGER}")
@@ -200,9 +200,7 @@ async def reading_from(
 ) -> AsyncIterator[Source]:
     """A source for as long as the block lasts. `ca`: whom to believe about certificates, None for the system's authorities."""
     connector = aiohttp.TCPConnector(limit=PARALLEL, ssl=ca if ca is not None else True)
-    async with aiohttp.ClientSession(
-        connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield Source(session, base_of(url), timeout=timeout, delays=delays)
 
 

@@ -249,5 +249,3 @@ class Memory:
             raise StoreError("what audits remember cannot be kept", file=self.path, why=error) from None
         except sqlite3.DatabaseError as error:
             raise Finding(FindingKind.MEMORY, "what was kept is damaged", file=self.path, why=error) from None
-
-

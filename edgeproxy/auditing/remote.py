@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgeproxy.auditing.fetching import Source, in_order
-from edgeproxy.auditing.memory import NOTHING, Memory, Progress, Seen
+from edgeproxy.auditing.memory import Memory, Progress, Seen
 from edgeproxy.caching.model import Digest
 from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import ProofRefused
@@ -40,6 +40,9 @@ from edgeproxy.ledger.tiles import Tile, decode_bundle
 MAX_BLOCKS = 10_000_000
 MAX_MISSING = 1_000
 """Missing bodies that are listed; more are only counted."""
+
+MAX_ROTATIONS = 4_096
+"""Changes of the log's key; nobody has a reason for more, and all of them are kept in memory."""
 
 _BUNDLES_A_STEP = 16
 _BODIES_A_STEP = 64
@@ -318,6 +321,8 @@ class RemoteAudit:
                     pending.append(chain.take(raw))
                     if (rotated := rotation_in(pending[-1])) is not None:
                         rotations.append(rotated)
+                        if len(rotations) > MAX_ROTATIONS:
+                            raise Finding(FindingKind.BLOCK, "log has changed its key too often", height=rotated.height)
                 self._report.tiles += 1
                 if done % _BUNDLES_A_STEP == 0 or done == len(tiles):
                     progress = Progress(chain.size, tree.root_of_first(chain.size), chain.last, chain.time)
@@ -424,6 +429,3 @@ class _Followed:
             raise Finding.of(FindingKind.BLOCK, error, error.height) from None
         self.size, self.last, self.time = self.size + 1, block.leaf, block.time
         return block
-
-
-__all__ = ["MAX_BLOCKS", "NOTHING", "Order", "RemoteAudit", "Report", "Step"]

@@ -30,12 +30,6 @@ def judge_growth(seen: Checkpoint, stated: Checkpoint) -> bool:
     return stated.size > seen.size
 
 
-def cosigned_by(policy: Policy, opened: Opened) -> Quorum:
-    """The witnesses of the policy whose cosignatures are on the checkpoint."""
-    times = _times(policy, opened)
-    return Quorum(tuple(times), min(times.values(), default=None))
-
-
 def has_quorum(policy: Policy, opened: Opened) -> bool:
     """Whether enough cosignatures are there, of whatever time."""
     return policy.is_met(_times(policy, opened).keys())

@@ -15,6 +15,9 @@ from edgeproxy.ledger.merkle import EMPTY_ROOT, node_hash, root_of
 from edgeproxy.ledger.proofs import consistency_proof, subtree_root, verify_consistency
 from edgeproxy.ledger.tiles import HEIGHT, WIDTH, Tile, decode_hash_tile
 
+MAX_TILE = WIDTH * DIGEST_SIZE
+"""Bytes of a full hash tile."""
+
 
 class TreeReader:
     """The tree of `size` entries under `root`. First `take_edge`, then the full tiles above level 0 in the order of `upper`."""
@@ -131,12 +134,3 @@ class TreeReader:
         elif level and tile in self._full[level]:
             items = self._full[level][tile]
         return root_of(items[offset : offset + (1 << up)])
-
-
-def tile_bytes(items: Sequence[Digest]) -> bytes:
-    """The bytes of a hash tile."""
-    return b"".join(items)
-
-
-MAX_TILE = WIDTH * DIGEST_SIZE
-"""Bytes of a full hash tile."""

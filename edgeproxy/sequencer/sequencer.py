@@ -195,9 +195,7 @@ class Sequencer:
         signer = signer or self._key()
         checkpoint = Checkpoint(signer.name, head.size, head.root)
         note = sign_checkpoint(checkpoint, signer)
-        if self._mldsa is None:
-            return note
-        return note + str(self._mldsa.line(checkpoint, self._clock.now() // 1000)).encode()
+        return note if self._mldsa is None else note + str(self._mldsa.line(checkpoint, self._clock.now() // 1000)).encode()
 
     def _key(self) -> Signer:
         if self._signer is None:

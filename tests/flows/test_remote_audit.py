@@ -16,6 +16,7 @@ import pytest
 
 from edgeproxy import cli
 from edgeproxy.admin.client import AdminClient
+from edgeproxy.auditing import remote
 from edgeproxy.auditing.fetching import reading_from
 from edgeproxy.auditing.memory import Memory
 from edgeproxy.auditing.remote import Order, RemoteAudit, Report
@@ -381,6 +382,9 @@ async def test_whoever_trusts_an_old_key_is_led_to_the_present_one(tmp_path: Pat
             log.rotate(seed)
             keys.append(log.signer.verifier)
             log.grow(100)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(remote, "MAX_ROTATIONS", 1)
+            assert "too often" in str((await _audit(edge, tmp_path / "few")).fault)
         for key in keys:
             report = await _audit(edge, tmp_path / key.key_id.hex(), key)
             assert (report.fault, report.signer) == (None, str(keys[-1]))
@@ -471,6 +475,7 @@ async def test_bodies_are_those_of_their_blocks(tmp_path: Path) -> None:
 
 
 # -- words -----------------------------------------------------------------------------------------------------------------
+
 
 async def test_an_operator_reads_what_it_means_and_what_to_do(run: Run, tmp_path: Path) -> None:
     state = ("--state", str(tmp_path / "state"))

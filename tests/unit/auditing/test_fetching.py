@@ -26,9 +26,15 @@ def test_the_address_of_an_edge_or_of_its_ledger(url: str, base: str) -> None:
     assert base_of(url) == base
 
 
-@pytest.mark.parametrize("url", ["", "edge", "ftp://edge", "https://", "https://edge/a", "https://edge?x", "https://edge#x", "https://u:p@edge"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "edge", "ftp://edge", "https://", "https://edge/a", "https://edge?x", "https://edge#x", "https://u:p@edge",
+        "https://edge:0", "https://edge:99999", "https://[edge",
+    ],
+)  # fmt: skip
 def test_any_other_address_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="https://HOST"):
+    with pytest.raises(ValueError):
         base_of(url)
 
 

@@ -5,7 +5,7 @@ import pytest
 from edgeproxy.caching.model import Digest
 from edgeproxy.ledger.checkpoint import Checkpoint, Opened, open_checkpoint, sign_checkpoint
 from edgeproxy.ledger.findings import Finding, FindingKind
-from edgeproxy.ledger.heads import MAX_AHEAD, cosigned_by, has_quorum, judge_growth, judge_quorum
+from edgeproxy.ledger.heads import MAX_AHEAD, has_quorum, judge_growth, judge_quorum
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer
 from edgeproxy.ledger.notes import SignatureLine
 from edgeproxy.ledger.policy import Policy, parse_policy
@@ -67,7 +67,7 @@ def test_a_quorum_counts_cosignatures_that_are_fresh() -> None:
 def test_without_a_quorum_nobody_is_asked_for_and_nobody_says_when() -> None:
     policy = _policy("quorum none")
     assert judge_quorum(policy, _opened(policy), NOW, None).oldest is None
-    assert cosigned_by(policy, _opened(policy, None, 7)).names == ("w3",)
+    assert judge_quorum(policy, _opened(policy, None, 7), NOW, None).names == ("w3",)
 
 
 def test_every_finding_has_words() -> None:

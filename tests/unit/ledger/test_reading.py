@@ -7,7 +7,7 @@ import pytest
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.merkle import root_of
-from edgeproxy.ledger.reading import TreeReader, tile_bytes
+from edgeproxy.ledger.reading import TreeReader
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree
 from tests.support.trees import decimal_leaves
 
@@ -34,8 +34,8 @@ class Served:
         if tile in self.changed:
             return self.changed[tile]
         if tile.height:
-            return tile_bytes(self.tree.items(tile.height, tile.index, tile.width))
-        return tile_bytes(LEAVES[tile.start : tile.start + tile.width])
+            return b"".join(self.tree.items(tile.height, tile.index, tile.width))
+        return b"".join(LEAVES[tile.start : tile.start + tile.width])
 
 
 def _upper(served: Served) -> TreeReader:
