@@ -89,10 +89,11 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
-# One process: tests that measure memory or count syscalls must not share the machine with others.
+# The pure core on all processors; then, one by one, what measures memory, counts syscalls or waits for processes.
 .PHONY: unit
 unit: $(VENV)/.installed-dev
-	@$(BIN)/pytest -m "not crash and not conformance and not scanner"
+	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/fuzz
+	@$(BIN)/pytest -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
 	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
 
 .PHONY: scanners
