@@ -89,11 +89,11 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
-# The pure core on all processors; then, one by one, what measures memory, counts syscalls or waits for processes.
+# On all processors: first the pure core, test by test; then file by file what starts processes and servers.
 .PHONY: unit
 unit: $(VENV)/.installed-dev
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/fuzz
-	@$(BIN)/pytest -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
+	@$(BIN)/pytest --numprocesses auto --dist loadfile -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
 	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
 
 .PHONY: scanners
