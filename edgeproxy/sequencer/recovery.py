@@ -20,7 +20,7 @@ from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
 from edgeproxy.ledger.tiles import TileTree
 from edgeproxy.storage.ledger_db import LedgerDb
-from edgeproxy.storage.ledger_rows import read_rows, read_state, structure_faults
+from edgeproxy.storage.ledger_rows import read_pages, read_state, row_of, structure_faults
 from edgeproxy.storage.salvage import Salvaged
 from edgeproxy.storage.witness import read_witness
 
@@ -73,7 +73,8 @@ def replay_signed(connection: sqlite3.Connection) -> tuple[Account, bytes | None
     stop = max(-1 if last is None else last, -1) + 1
     signed = read_checkpoint(state.checkpoint)
     judge = Replay(state.head, state.genesis, None if signed is None else signed.size)
-    judge.feed(read_rows(connection, 0, stop))
+    for page in read_pages(connection, 0, stop):
+        judge.feed_page(page, row_of)
     return judge.finish(), state.checkpoint
 
 

@@ -16,21 +16,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import EdgeError, StartError, StoreError, StoreFull
-from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
-from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
+from edgeproxy.ledger.block import Block, seal_genesis
 from edgeproxy.ledger.drafts import (
     BodyRef,
     Draft,
     EvictDraft,
-    Names,
     RotateDraft,
     StoreDraft,
     decode_names,
-    encode_names,
-    names_of,
 )
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
@@ -39,6 +37,7 @@ from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
+from edgeproxy.sequencer.sealing import Sealed, Waiting, checkpoint_of, seal_batch
 from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, promote_next, read_key, write_next
@@ -73,29 +72,11 @@ class Head:
     time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """A draft and the block it became."""
 
     block: Block
     draft: Draft
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    draft: Draft
-    future: asyncio.Future[Block]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """A batch that is ready to be committed; `checkpoint` is the signed note over `head`."""
-
-    rows: list[RawRow]
-    blocks: list[tuple[_Waiting, Block, Names | None]]
-    head: TreeHead
-    checkpoint: bytes
-    signer: Signer
 
 
 class Sequencer:
@@ -122,8 +103,8 @@ class Sequencer:
         self._node = node
         self._max_delay = max_delay
         self._max_batch = max_batch
-        self._queue: deque[_Waiting] = deque()
-        self._in_flight: tuple[_Waiting, ...] = ()
+        self._queue: deque[Waiting] = deque()
+        self._in_flight: tuple[Waiting, ...] = ()
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._urgent = 0
@@ -167,7 +148,7 @@ class Sequencer:
         frontier.append(block.leaf)
         head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
         # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
-        checkpoint = self._checkpoint_of(head)
+        checkpoint = checkpoint_of(head, self._key())
         await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head, checkpoint)
         self._head = head
         self._published().advance((block.leaf,), checkpoint)
@@ -176,7 +157,7 @@ class Sequencer:
 
     async def _sign_head(self) -> None:
         """The head has no checkpoint of this key: an older version wrote it, or the key is new."""
-        signed = self._checkpoint_of(self._committed())
+        signed = checkpoint_of(self._committed(), self._key())
         checkpoint: bytes | None = signed
         try:
             await self._db.put_checkpoint(signed)
@@ -184,10 +165,6 @@ class Sequencer:
             log.error("the ledger cannot be signed while the disk is full; the next block brings its checkpoint")
             checkpoint = None
         self._published().advance((), checkpoint)
-
-    def _checkpoint_of(self, head: TreeHead, signer: Signer | None = None) -> bytes:
-        signer = signer or self._key()
-        return sign_checkpoint(Checkpoint(signer.name, head.size, head.root), signer)
 
     def _key(self) -> Signer:
         if self._signer is None:
@@ -285,7 +262,7 @@ class Sequencer:
         if self.pending >= MAX_WAITING:
             raise StoreFull("too many drafts are waiting for the ledger", waiting=len(self._queue))
         future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(draft, future))
+        self._queue.append(Waiting(draft, future))
         self._arrived.set()
         if len(self._queue) >= self._max_batch:
             self._hurry.set()
@@ -323,7 +300,7 @@ class Sequencer:
                     self._hurry.clear()
             await self._process(batch)
 
-    async def _process(self, batch: list[_Waiting]) -> None:
+    async def _process(self, batch: list[Waiting]) -> None:
         """Commit a batch, to its end even when this task is cancelled: what is on the disk and what is known must agree."""
         work = spawn(self._commit(batch), name="sequencer.batch")
         try:
@@ -337,14 +314,14 @@ class Sequencer:
     def _abandon(self) -> None:
         self._stopping = True
         while self._queue:
-            _fail(self._queue.popleft(), StoreError("sequencer was cancelled"))
+            self._queue.popleft().fail(StoreError("sequencer was cancelled"))
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[Waiting]) -> None:
         try:
             with self.batch_span([waiting.draft for waiting in batch]):
                 await self._resync()
                 ready = await self._with_durable_bodies(batch)
-                sealed = self._sealed(ready)
+                sealed = seal_batch(ready, self._committed(), self._node, self.fold.genesis_salt, self._key())
                 if sealed.rows:
                     await self._write(sealed)
                     self._publish(sealed)
@@ -359,12 +336,12 @@ class Sequencer:
         finally:
             self._in_flight = ()
 
-    def _fail_all(self, batch: list[_Waiting], error: EdgeError) -> None:
+    def _fail_all(self, batch: list[Waiting], error: EdgeError) -> None:
         self.fault = error
         for waiting in batch:
-            _fail(waiting, error)
+            waiting.fail(error)
 
-    async def _with_durable_bodies(self, batch: list[_Waiting]) -> list[_Waiting]:
+    async def _with_durable_bodies(self, batch: list[Waiting]) -> list[Waiting]:
         refs = {draft.body.digest: draft.body for waiting in batch if isinstance(draft := waiting.draft, StoreDraft)}
         if not refs:
             return batch
@@ -379,41 +356,12 @@ class Sequencer:
         for waiting in batch:
             draft = waiting.draft
             if failure is not None and isinstance(draft, StoreDraft) and not self._bodies.exists(draft.body.digest):
-                _fail(waiting, failure)
+                waiting.fail(failure)
             else:
                 ready.append(waiting)
         return ready
 
-    def _sealed(self, batch: list[_Waiting]) -> _Sealed:
-        """The blocks of `batch` on a copy of the chain's end; nothing of the sequencer changes."""
-        head, salt = self._committed(), self.fold.genesis_salt
-        frontier, last, time = head.frontier(), head.last, head.time
-        signer = self._key()
-        rows: list[RawRow] = []
-        blocks: list[tuple[_Waiting, Block, Names | None]] = []
-        for waiting in batch:
-            draft = waiting.draft
-            # Validators require that time does not go back along the chain, whatever the clock did.
-            time_here = Instant(max(draft.time, time))
-            try:
-                block = seal(Place(Height(frontier.size), last, time_here, self._node), draft, salt)
-                names = names_of(draft)
-                columns = encode_names(names) if names is not None else None
-            except StoreError as error:
-                _fail(waiting, error)
-                continue
-            if isinstance(draft, RotateDraft):
-                signer = draft.new
-            stored_head = draft.head if isinstance(draft, StoreDraft) else None
-            rows.append(RawRow(block.height, block.raw, block.leaf, stored_head, columns))
-            blocks.append((waiting, block, names))
-            frontier.append(block.leaf)
-            last, time = block.leaf, time_here
-        sealed_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
-        # Signed, but kept to ourselves until it is committed: whatever goes wrong before leaves a statement that nobody has seen.
-        return _Sealed(rows, blocks, sealed_head, self._checkpoint_of(sealed_head, signer), signer)
-
-    async def _write(self, sealed: _Sealed) -> None:
+    async def _write(self, sealed: Sealed) -> None:
         """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
         try:
             await self._db.append(sealed.rows, sealed.head, sealed.checkpoint)
@@ -456,7 +404,7 @@ class Sequencer:
                 except StartError as error:
                     log.error("%s; the next start tries again", error)
 
-    def _publish(self, sealed: _Sealed) -> None:
+    def _publish(self, sealed: Sealed) -> None:
         """The batch is on the disk. Nothing here may fail half way.
 
         Crash here: nobody was told of a committed batch, and the next start publishes it.
@@ -474,7 +422,7 @@ class Sequencer:
             if not waiting.future.done():
                 waiting.future.set_result(block)
 
-    async def _delete_evicted(self, sealed: _Sealed) -> None:
+    async def _delete_evicted(self, sealed: Sealed) -> None:
         """Delete evicted bodies, here, where no other batch makes one durable meanwhile.
 
         Crash before: a body that nothing names. A body stored again in the same batch stays.
@@ -486,9 +434,3 @@ class Sequencer:
                 except StoreError as error:
                     log.error("evicted body could not be deleted: %s", error)
 
-
-def _fail(waiting: _Waiting, error: EdgeError) -> None:
-    if not waiting.future.done():
-        waiting.future.set_exception(error)
-        # The one who appended need not look: the batch was logged.
-        waiting.future.exception()
