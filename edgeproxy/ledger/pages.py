@@ -1,7 +1,7 @@
 """A page of rows judged as a whole, at a fraction of what the rows cost one by one.
 
-Owns: the question whether anything at all is wrong with a page. Must not be more lenient than `ledger.replay`, which judges row by
-row whatever is not clean, and knows what came before.
+Owns: the question whether anything at all is wrong with a page. Must not be more lenient than `ledger.replay`, which judges row
+by row whatever is not clean, and knows what came before.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class CleanPage(msgspec.Struct, frozen=True):
     """Rows [`start`, `start` + `count`): a chain of good blocks. What it follows on is not looked at.
 
     `prev` is what the first block names, `last` the leaf hash of the last. `tiles` are the roots of the full tiles, when it
-    begins with one, `leaves` the hashes behind those. `blocks` and `names` are empty unless they were asked for.
+    begins with one, `leaves` the hashes behind those.
     """
 
     start: int
@@ -42,8 +42,6 @@ class CleanPage(msgspec.Struct, frozen=True):
     last_time: Instant
     tiles: list[Digest]
     leaves: list[Digest]
-    blocks: list[Block] = []
-    names: list[Names | None] = []
 
     @property
     def end(self) -> int:
@@ -51,10 +49,17 @@ class CleanPage(msgspec.Struct, frozen=True):
         return self.start + self.count
 
 
+class KeptPage(CleanPage, frozen=True):
+    """The same with what is in the rows."""
+
+    blocks: list[Block]
+    names: list[Names | None]
+
+
 def judge_page(rows: Sequence[Columns], start: int, genesis_salt: bytes, *, keep: bool) -> CleanPage | None:
     """The page, when `rows` are those from height `start` on and nothing is wrong with any; else None. Block 0 is in no page.
 
-    `keep`: blocks and names are wanted.
+    `keep`: a `KeptPage` is wanted.
     """
     if not rows or start < 1:
         return None
@@ -80,8 +85,10 @@ def judge_page(rows: Sequence[Columns], start: int, genesis_salt: bytes, *, keep
         return None
     full = len(computed) - len(computed) % WIDTH if start % WIDTH == 0 else 0
     tiles = [root_of_tile(computed[place : place + WIDTH]) for place in range(0, full, WIDTH)]
-    kept = (blocks, names) if keep else ([], [])
-    return CleanPage(start, len(rows), entries[0].prev, computed[-1], times[0], times[-1], tiles, computed[full:], *kept)
+    ends = (entries[0].prev, computed[-1], times[0], times[-1])
+    if keep:
+        return KeptPage(start, len(rows), *ends, tiles, computed[full:], blocks, names)
+    return CleanPage(start, len(rows), *ends, tiles, computed[full:])
 
 
 def _are_bytes(values: Sequence[object]) -> bool:

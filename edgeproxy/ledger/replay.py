@@ -26,7 +26,7 @@ from edgeproxy.ledger.digests import ZERO, sha256
 from edgeproxy.ledger.drafts import NameColumns, Names, PurgeNames, decode_names
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash
-from edgeproxy.ledger.pages import CleanPage, Columns, judge_page
+from edgeproxy.ledger.pages import CleanPage, Columns, KeptPage, judge_page
 from edgeproxy.ledger.tiles import HEIGHT, TileTree
 from edgeproxy.ledger.verify import check_head, check_names
 
@@ -232,6 +232,7 @@ class Replay:
         self._next, self._last, self._time = page.end, page.last, page.last_time
         self._good += page.count
         if self.folds:
+            assert isinstance(page, KeptPage), "a fold needs to know what is in the rows"
             for block, names in zip(page.blocks, page.names, strict=True):
                 self._fold.apply(block, names)
         return True
