@@ -65,8 +65,7 @@ class Fault:
         return f"{self.kind}{where}{' body ' + self.digest.hex() if self.digest else ''}: {self.text}"
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
+class RawRow(msgspec.Struct, frozen=True, gc=False):
     """What a store has at one height, unchecked. `leaf` may have any length; `head` and `names` are None when there is no row."""
 
     height: int

@@ -259,7 +259,7 @@ class Sequencer:
         """
         if self._stopping or self._task is None or self._task.done():
             raise StoreError("sequencer is not running")
-        if self.pending >= MAX_WAITING:
+        if len(self._in_flight) + len(self._queue) >= MAX_WAITING:
             raise StoreFull("too many drafts are waiting for the ledger", waiting=len(self._queue))
         future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
         self._queue.append(Waiting(draft, future))
