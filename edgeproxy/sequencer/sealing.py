@@ -45,6 +45,23 @@ class Sealed:
     signer: Signer
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A batch sealed behind a head that was not committed yet. It counts only if that is what was committed."""
+
+    batch: Sequence[Waiting]
+    behind: TreeHead | None
+    sealed: Sealed | None
+    signer: Signer | None
+
+    def take(self, batch: Sequence[Waiting], head: TreeHead, signer: Signer) -> Sealed | None:
+        """The sealed batch, when `batch` is to be sealed behind `head` by `signer`; None when it is another."""
+        return self.sealed if self.behind is head and self.signer is signer and self.batch == batch else None
+
+
+NOTHING_AHEAD = Ahead((), None, None, None)
+
+
 def checkpoint_of(head: TreeHead, signer: Signer) -> bytes:
     """The signed note over `head`."""
     return sign_checkpoint(Checkpoint(signer.name, head.size, head.root), signer)

@@ -12,8 +12,10 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -37,7 +39,7 @@ from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
-from edgeproxy.sequencer.sealing import Sealed, Waiting, checkpoint_of, seal_batch
+from edgeproxy.sequencer.sealing import NOTHING_AHEAD, Ahead, Sealed, Waiting, checkpoint_of, seal_batch
 from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, promote_next, read_key, write_next
@@ -110,6 +112,8 @@ class Sequencer:
         self._urgent = 0
         self._stopping = False
         self._unsure = False
+        self._writing: Sealed | None = None
+        self._ahead = NOTHING_AHEAD
         self._task: asyncio.Task[None] | None = None
         self._fold: Fold | None = None
         self._head: TreeHead | None = None
@@ -138,6 +142,7 @@ class Sequencer:
             await self._begin()
         elif verdict is not Verdict.GOES_ON:
             await self._sign_head()
+        self._db.before_commit = partial(_call_soon, asyncio.get_running_loop(), self._look_ahead)
         self._task = spawn(self._run(), name="sequencer")
         return self.fold
 
@@ -321,7 +326,8 @@ class Sequencer:
             with self.batch_span([waiting.draft for waiting in batch]):
                 await self._resync()
                 ready = await self._with_durable_bodies(batch)
-                sealed = seal_batch(ready, self._committed(), self._node, self.fold.genesis_salt, self._key())
+                head, signer = self._committed(), self._key()
+                sealed = self._ahead.take(ready, head, signer) or self._seal(ready, head, signer)
                 if sealed.rows:
                     await self._write(sealed)
                     self._publish(sealed)
@@ -335,6 +341,16 @@ class Sequencer:
             self._fail_all(batch, StoreError("batch failed", why=repr(error)))
         finally:
             self._in_flight = ()
+
+    def _seal(self, batch: Sequence[Waiting], head: TreeHead, signer: Signer) -> Sealed:
+        return seal_batch(batch, head, self._node, self.fold.genesis_salt, signer)
+
+    def _look_ahead(self) -> None:
+        """While a batch is written to the disk: seal the one after it, if that is full by now."""
+        current = self._writing
+        if current is not None and len(self._queue) >= self._max_batch:
+            batch = list(islice(self._queue, self._max_batch))
+            self._ahead = Ahead(batch, current.head, self._seal(batch, current.head, current.signer), current.signer)
 
     def _fail_all(self, batch: list[Waiting], error: EdgeError) -> None:
         self.fault = error
@@ -364,6 +380,7 @@ class Sequencer:
     async def _write(self, sealed: Sealed) -> None:
         """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
         try:
+            self._writing = sealed
             await self._db.append(sealed.rows, sealed.head, sealed.checkpoint)
         except StoreError:
             self._unsure = True
@@ -374,6 +391,8 @@ class Sequencer:
             self._unsure = False
             if kept != sealed.head:
                 raise
+        finally:
+            self._writing = None
 
     async def _resync(self) -> None:
         """After a failure that left in doubt what is committed: go on from what the database says. Raises StoreError."""
@@ -434,3 +453,7 @@ class Sequencer:
                 except StoreError as error:
                     log.error("evicted body could not be deleted: %s", error)
 
+
+def _call_soon(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and nobody waits for what is being written
+        loop.call_soon_threadsafe(work)
