@@ -22,7 +22,7 @@ from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.digests import sha256
-from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, PurgeNames, StoreDraft
+from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, PurgeNames, ReleaseDraft, RollbackDraft, StoreDraft
 from edgeproxy.ledger.verify import Verified
 from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.storage.forms import FormMaker
@@ -127,7 +127,7 @@ class Recorder:
         self.make_forms(site, resident)
         return resident
 
-    def _append(self, draft: StoreDraft | PurgeDraft) -> "asyncio.Future[Block]":
+    def _append(self, draft: StoreDraft | PurgeDraft | RollbackDraft | ReleaseDraft) -> "asyncio.Future[Block]":
         """Hand a draft to the sequencer, under a span of the exchange that runs here. Raises StoreError."""
         span = self._tracing.append_span(current_span() or Span(), draft)
         try:
@@ -241,3 +241,11 @@ class Recorder:
     async def purge(self, draft: PurgeDraft) -> Block:
         """Write a purge rule and wait until it is durable and in force; raises StoreError."""
         return await self._enact(draft)
+
+    async def set_rollback(self, draft: RollbackDraft | ReleaseDraft) -> Block:
+        """Write the rule and wait until it is durable and in force, which is at one moment; raises StoreError.
+
+        While it is on its way no body is evicted: what it pins is known to who evicts.
+        """
+        async with self._cache.keeping:
+            return await self._append(draft)
