@@ -114,11 +114,9 @@ class Index:
             self._remove(entry)
         return left <= 0
 
-    def drop_body(self, digest: Digest) -> None:
-        """Forget every version that names `digest`: its bytes are gone."""
-        for entry in list(self.entries()):
-            for version in [version for version in entry.versions if version.body.digest == digest]:
-                self.drop(entry, version)
+    def uses(self, digest: Digest) -> int:
+        """How many versions name a body."""
+        return self._body_uses.get(digest, 0)
 
     def forget_if_empty(self, entry: Entry) -> None:
         """Remove an entry that came to nothing."""
@@ -133,6 +131,10 @@ class Index:
         slot.settle()
         if not slot.entries:
             del self._slots[entry.key]
+
+    def slots(self) -> list[Slot]:
+        """All slots that there are now, for a walk that takes its time."""
+        return list(self._slots.values())
 
     def entries(self) -> Iterator[Entry]:
         for slot in self._slots.values():

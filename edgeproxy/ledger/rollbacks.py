@@ -108,12 +108,13 @@ class Rollbacks:
         """The rollback that counts for `url` of `site`: of those that cover it, the one with the latest block."""
         if not self._by_scope:
             return None
-        found: RolledBack | None = None
-        for key in self._scopes(site, url):
-            found = _later(found, self._by_name.get(key))
+        return max(self.covering(site, url), key=_height, default=None)
+
+    def covering(self, site: str, url: str) -> list[RolledBack]:
+        """All rollbacks in force that cover `url`, in no order."""
+        found = [rule for key in self._scopes(site, url) if (rule := self._by_name.get(key)) is not None]
         if self._blind:
-            for scope in self._blind_scopes(site, url):
-                found = _later(found, self._blind.get(scope))
+            found += [rule for scope in self._blind_scopes(site, url) if (rule := self._blind.get(scope)) is not None]
         return found
 
     def _scopes(self, site: str, url: str) -> Iterator[_Key]:
@@ -138,10 +139,8 @@ class Rollbacks:
                     yield self.scope(of_site, "prefix", text[:length])
 
 
-def _later(first: RolledBack | None, second: RolledBack | None) -> RolledBack | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first if first.height >= second.height else second
+def _height(rule: RolledBack) -> Height:
+    return rule.height
 
 
 def path_of(url: str) -> str:

@@ -123,6 +123,7 @@ TLS_ARRIVALS: Final = Metric(
     "edgeproxy_tls_arrivals_total", "counter", "TLS connections by what became of them before their first request.", ("outcome",)
 )
 LEDGER_HEIGHT: Final = Metric("edgeproxy_ledger_height", "gauge", "Height of the newest committed block.")
+ROLLBACKS: Final = Metric("edgeproxy_rollbacks", "gauge", "Rollbacks in force.")
 LEDGER_QUEUE: Final = Metric("edgeproxy_ledger_queue", "gauge", "Drafts waiting for their commit.")
 MEMORY_USED: Final = Metric("edgeproxy_memory_used_bytes", "gauge", "Bytes held by the memory tier.")
 MEMORY_LIMIT: Final = Metric("edgeproxy_memory_limit_bytes", "gauge", "Budget of the memory tier.")

@@ -14,9 +14,9 @@ import aiohttp
 from aiohttp import web
 
 from edgeproxy import cli
-from tests.support.edge import Answer, Client, EdgeProcess, command, json_of, until, write_config
+from tests.support.edge import Answer, Client, EdgeProcess, command, json_of, running_edge, until, write_config
 from tests.support.raw_origin import free_port
-from tests.support.scripted import Fronted, by, fronted, page
+from tests.support.scripted import Fronted, Scripted, by, fronted, page
 from tests.support.site import content, running_site
 
 PAGES = tuple(f"/page-{number}?max-age=600&etag={number}" for number in range(4))
@@ -335,3 +335,34 @@ async def plant(it: Fronted, count: int) -> None:
         version = replace(like, url=url)
         edge.sequencer.fold.by_url[url] = {(): [version]}
         edge.cache.index.add(edge.cache.index.entry(like.site, url, ()), version)
+
+
+MEGABYTE = 1 << 20
+
+
+async def test_eviction_takes_neither_what_a_rollback_pins_nor_the_last_good_copies_within_their_quota(tmp_path: Path) -> None:
+    big = [f"/big-{number}?max-age=600&size={3 * MEGABYTE}" for number in range(6)]
+    limits = '[site.cache]\nmemory_object = "1KiB"\n[site.recovery]\nquota = "10MiB"'
+    async with running_site() as site, running_edge(tmp_path, site.url, edge='disk = "16MiB"', site=limits) as (edge, client):
+        first = (await client.recorded(big[0]))["Edge-Block"]
+        site.version = "2"
+        it = Fronted(Scripted({}), edge, client)
+        await run(it, "purge", "--prefix", "/", "--hard")
+        await shows(client, big[0], "2")
+        await edge.sequencer.flush()
+        await run(it, "rollback", "--to", first, "--prefix", "/big-0")
+        for target in big[1:]:
+            await client.recorded(target)
+        assert edge.bodies.total_bytes > 16 * MEGABYTE
+        while edge.bodies.total_bytes > 16 * MEGABYTE and await edge.retention.enforce():
+            pass
+        assert edge.bodies.total_bytes <= 16 * MEGABYTE
+        site.failing = 503
+        assert (await client.ask(big[0])).body == content(big[0], "1", 3 * MEGABYTE), "pinned"
+        statuses = [(await client.ask(target)).status for target in big[1:]]
+        assert statuses[-3:] == [200, 200, 200], "nine of ten MiB"
+        assert statuses.count(503) >= 1
+        survey = await run(it, "rollback", "--to", "now", "--dry-run")
+        assert survey["counts"]["erased"] >= 1
+        await run(it, "release")
+        assert (await client.ask(big[0])).status == 503, "the newest was neither pinned nor among the last used"
