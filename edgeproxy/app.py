@@ -279,6 +279,7 @@ class Edge:
             compress=site.cache.compress,
             host_header=_host_header(site),
             trusted_proxies=trusted,
+            memento=site.memento,
             secure=None if https_port is None else secure_of(site, https_port),
         )
 

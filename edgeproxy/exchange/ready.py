@@ -12,7 +12,7 @@ from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
-from edgeproxy.exchange.deliver import choose
+from edgeproxy.exchange.deliver import choose, memento_lines
 from edgeproxy.exchange.heads import IDENTITY
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site
@@ -24,7 +24,10 @@ from edgeproxy.wire.negotiate import PREFERENCE, select_coding
 
 # Fields that make the answer depend on more than the shape; such requests take the long way.
 _COLD = frozenset(
-    ("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma", "authorization", "expect", "max-forwards")
+    (
+        *("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma"),
+        *("authorization", "expect", "max-forwards", "accept-datetime"),
+    )
 )
 
 PLAIN_GET = parse_request_head(b"GET / HTTP/1.1\r\nHost: plain\r\n\r\n", Limits())
@@ -92,6 +95,8 @@ def make_answer(resident: Resident, request: Request, url: str, site: Site, now:
     hsts = site.told_to_stay_secure(url.partition(":")[0])
     if hsts is not None and "strict-transport-security" not in stored.fields:
         fields = fields.plus(("Strict-Transport-Security", hsts))
+    if site.memento:
+        fields = fields.plus(*memento_lines(url))
     if request.method == "HEAD":
         body = b""
     return Answer(

@@ -348,7 +348,7 @@ async def test_eviction_takes_neither_what_a_rollback_pins_nor_the_last_good_cop
         site.version = "2"
         it = Fronted(Scripted({}), edge, client)
         await run(it, "purge", "--prefix", "/", "--hard")
-        await shows(client, big[0], "2")
+        assert (await client.recorded(big[0])).body == content(big[0], "2", 3 * MEGABYTE)
         await edge.sequencer.flush()
         await run(it, "rollback", "--to", first, "--prefix", "/big-0")
         for target in big[1:]:
