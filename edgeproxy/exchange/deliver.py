@@ -129,9 +129,8 @@ class Delivery:
 
     async def _send(self, exchange: Exchange, chosen: Chosen, fields: Fields, code: int, resident: Resident) -> None:
         form = chosen.form
-        if resident.pinned and preconditions.is_failed(
-            exchange.request, etag=form.etag, last_modified=resident.stored.fields.get("last-modified")
-        ):
+        modified = resident.stored.fields.get("last-modified")
+        if resident.pinned and preconditions.is_failed(exchange.request, status=code, etag=form.etag, last_modified=modified):
             failed = fields.without(frozenset(("repr-digest", "content-type")))
             await self.head(exchange, 412, failed, 0)
             await exchange.stream.finish()
