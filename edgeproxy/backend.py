@@ -196,7 +196,7 @@ class Backend:
     async def _tags(self, site: Site, entry: Entry) -> Iterable[str]:
         """The tags of an entry, out of its stored head when it is not in memory. Raises StoreError."""
         resident = entry.pending or self._edge.tier.get(entry.tier_key)
-        if resident is not None:
+        if resident is not None and not resident.pinned:
             return resident.tags
         if not entry.versions:
             return ()
@@ -270,6 +270,8 @@ class Backend:
             checks["ledger"] = f"damaged rows were found at the start ({len(damage)}); see `edgeproxy ledger verify`"
         if failure is not None:
             checks["store"] = failure.text
+        if rollbacks := len(self._edge.cache.rules.rollbacks):
+            checks["rollbacks"] = f"{rollbacks} in force; see `edgeproxy status`"
         certificates = self._edge.https.health()
         checks["certificates"] = "; ".join(certificates.reasons) or "ok"
         return failure is None and certificates.colour is not Colour.RED, checks

@@ -47,16 +47,16 @@ class RollbackDesk:
             found = await Surveyor(edge.sequencer.fold, edge.handler.sites, self.has_body).survey(scope, to, LISTED)
             return {**told, **_survey_view(found)}
         now = self._edge.clock.now()
-        block = await self._edge.recorder.set_rollback(RollbackDraft(scope.site, scope.kind, scope.value, to, order.absent, now))
+        draft = RollbackDraft(scope.site, scope.kind, scope.value, to, order.absent, now)
+        (block,) = await self._edge.recorder.set_rollbacks(draft)
         return {**told, "height": block.height}
 
     async def release(self, order: ReleaseOrder) -> Json:
         """`AdminBackend.release`."""
-        released = []
-        for scope in self._to_release(order):
-            now = self._edge.clock.now()
-            block = await self._edge.recorder.set_rollback(ReleaseDraft(scope.site, scope.kind, scope.value, now))
-            released.append({"height": block.height, **_scope_view(scope)})
+        scopes, now = self._to_release(order), self._edge.clock.now()
+        drafts = [ReleaseDraft(scope.site, scope.kind, scope.value, now) for scope in scopes]
+        blocks = await self._edge.recorder.set_rollbacks(*drafts)
+        released = [{"height": block.height, **_scope_view(scope)} for scope, block in zip(scopes, blocks, strict=True)]
         return {"heights": [one["height"] for one in released], "released": released}
 
     def _to_release(self, order: ReleaseOrder) -> list[Scope]:

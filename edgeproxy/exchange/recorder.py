@@ -242,10 +242,10 @@ class Recorder:
         """Write a purge rule and wait until it is durable and in force; raises StoreError."""
         return await self._enact(draft)
 
-    async def set_rollback(self, draft: RollbackDraft | ReleaseDraft) -> Block:
-        """Write the rule and wait until it is durable and in force, which is at one moment; raises StoreError.
+    async def set_rollbacks(self, *drafts: RollbackDraft | ReleaseDraft) -> list[Block]:
+        """Write the rules and wait until they are durable and in force, which is at one moment; raises StoreError.
 
-        While it is on its way no body is evicted: what it pins is known to who evicts.
+        While they are on their way no body is evicted: what they pin is known to who evicts.
         """
         async with self._cache.keeping:
-            return await self._append(draft)
+            return await asyncio.gather(*[self._append(draft) for draft in drafts])

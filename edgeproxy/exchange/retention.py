@@ -57,7 +57,9 @@ class Retention:
         rollbacks = tuple(self._cache.rules.rollbacks)
         tally = await self._tally(1 if is_over else 2)
         evicted = 0
-        for batch in _batches(self._chosen(tally)):
+        # In a thread: putting a million of them in order takes a second.
+        chosen = await asyncio.to_thread(self._chosen if is_over else Tally.overdue, tally)
+        for batch in _batches(chosen):
             async with self._cache.keeping:
                 if tuple(self._cache.rules.rollbacks) != rollbacks:
                     break  # what is pinned has changed; the next time knows it
@@ -86,11 +88,9 @@ class Retention:
         return [version for rule in rules if (version := self._cache.version_at(entry, rule.to)) is not None]
 
     def _chosen(self, tally: Tally) -> list[Digest]:
+        """What goes to come down to the low-water mark, the overdue in any case."""
         chosen = dict.fromkeys(tally.overdue())
-        total = self._cache.bodies.total_bytes
-        if total <= self.quota:
-            return list(chosen)
-        excess = total - int(self.quota * LOW_WATER) - sum(tally.length(digest) for digest in chosen)
+        excess = self._cache.bodies.total_bytes - int(self.quota * LOW_WATER) - sum(tally.length(digest) for digest in chosen)
         for digest in tally.under_pressure():
             if excess <= 0:
                 break
