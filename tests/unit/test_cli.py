@@ -73,7 +73,7 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
     assert status == 0
     listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
     asked = ["status", "explain", "purge", "rollback", "release", "preview", "reload"]
-    assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger"]
+    assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger", "validator"]
     assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
         "head",
         "show",
