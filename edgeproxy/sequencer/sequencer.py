@@ -288,6 +288,11 @@ class Sequencer:
             self._hurry.set()
         return future
 
+    def arriving_bodies(self) -> set[Digest]:
+        """The bodies of drafts that wait for their block."""
+        waiting = (*self._in_flight, *self._queue)
+        return {draft.body.digest for each in waiting if isinstance(draft := each.draft, StoreDraft)}
+
     async def flush(self) -> None:
         """Wait until everything appended so far is committed or has failed."""
         futures = [waiting.future for waiting in (*self._in_flight, *self._queue)]
