@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.checkpoint import open_checkpoint, parse_checkpoint, read_checkpoint
+from edgeproxy.ledger.cosigning import encode_request, parse_request
 from edgeproxy.ledger.note_keys import parse_signer, parse_verifier
 from edgeproxy.ledger.notes import parse_note, parse_signature_lines
 from edgeproxy.ledger.policy import parse_policy
@@ -79,6 +80,7 @@ def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
         (_text(parse_tile_path), b"tile/entries/x001/234.p/7"),
         (lambda data: decode_bundle(data, 5), bytes.fromhex(VECTORS["entry_bundle_size5"]["hex"])),
         (lambda data: decode_hash_tile(data, 2), bytes(64)),
+        (parse_request, VECTORS["add_checkpoint_5_8_body"].encode()),
     ],
 )
 @given(data=st.data())
@@ -95,6 +97,13 @@ def test_what_can_be_read_is_written_the_same(data: bytes) -> None:
         assert parse_note(data).encode() == data
     checkpoint = read_checkpoint(data)
     assert checkpoint is None or data.startswith(checkpoint.text.encode())
+
+
+@given(changed(VECTORS["add_checkpoint_5_8_body"].encode()))
+def test_a_request_that_can_be_read_is_written_the_same(data: bytes) -> None:
+    with suppress(ProofRefused):
+        request = parse_request(data)
+        assert encode_request(request.old, request.proof, request.note) == data
 
 
 @given(changed(PROOF), changed(b"tile/0/x001/234"))
