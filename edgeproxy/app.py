@@ -128,6 +128,7 @@ class Edge:
         self.sequencer.batch_span = self._commit_span
         self.sequencer.on_commit = self._committed
         self.sequencer.origin = _log_name(config)
+        self.sequencer.wants_mldsa = config.ledger.ml_dsa
         fold = await self.sequencer.start()
         closing.push_async_callback(self.sequencer.stop)
         await self._open_cache(fold)

@@ -105,6 +105,7 @@ class Ledger(Table):
     batch_delay: Annotated[float, PlainValidator(values.duration(at_most=10.0))] = 0.1
     batch_size: Annotated[int, PlainValidator(values.whole(1, 256))] = 256
     publish: Switch = True
+    ml_dsa: Switch = False
     validators: Annotated[tuple[LedgerValidator, ...], BeforeValidator(values.listed("[[ledger.validators]] tables"))] = ()
     quorum: Annotated[int | None, PlainValidator(values.whole(1, 1_000))] = None
     policy: Annotated[Path | None, PlainValidator(values.existing_file)] = None

@@ -1,7 +1,7 @@
-"""The rules of the chain, block after block, for one who has nothing but the blocks: a validator.
+"""The rules of the chain, block after block, for one who has nothing but the blocks: a validator, an auditor.
 
-Owns: `Chain`, the end of a chain whose blocks were looked at one after the other, and the first that broke a rule. Must not fetch
-blocks, and must not be stricter than the sequencer that writes them.
+Owns: `next_block`, and `Chain`, the end of a chain whose blocks were looked at one after the other, and the first that broke a
+rule. Must not fetch blocks, and must not be stricter than the sequencer that writes them.
 
 Each block is in canonical form with a known op and references that can be (`ledger.block.decode`: rollbacks and receipts name
 earlier blocks, rotations hold), stands at its height, names the block before it, and is not older than that. A rotation hands
@@ -24,6 +24,22 @@ class BrokenRule(Corrupt):
         super().__init__(text, **fields)
         self.height = height
         self.raw = raw
+
+
+def next_block(raw: bytes, height: int, last: Digest, time: Instant) -> Block:
+    """The block in `raw`, which follows `height` blocks of which the newest has this leaf hash and time. Raises `BrokenRule`."""
+    try:
+        block = decode(raw)
+    except Corrupt as error:
+        why = error.fields.get("why")
+        raise BrokenRule(error.text, height, raw, None if why is None else str(why)) from None
+    if block.height != height:
+        raise BrokenRule("block says that it is at another height", height, raw, str(block.height))
+    if block.prev != last:
+        raise BrokenRule("block does not name the one before it", height, raw)
+    if block.time < time:
+        raise BrokenRule("block is older than the one before it", height, raw)
+    return block
 
 
 class Chain:
@@ -83,18 +99,7 @@ class Chain:
         self._frontier.append(self.last)
 
     def _judge(self, raw: bytes) -> None:
-        height = self.size
-        try:
-            block = decode(raw)
-        except Corrupt as error:
-            why = error.fields.get("why")
-            raise BrokenRule(error.text, height, raw, None if why is None else str(why)) from None
-        if block.height != height:
-            raise BrokenRule("block says that it is at another height", height, raw, str(block.height))
-        if block.prev != self.last:
-            raise BrokenRule("block does not name the one before it", height, raw)
-        if block.time < self.time:
-            raise BrokenRule("block is older than the one before it", height, raw)
+        block = next_block(raw, self.size, self.last, self.time)
         self._follow_key(block, raw)
         self.time = block.time
 

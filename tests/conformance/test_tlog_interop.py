@@ -20,7 +20,7 @@ from edgeproxy.ledger.drafts import PurgeDraft
 from edgeproxy.ledger.merkle import leaf_hash
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, Verifier
 from edgeproxy.ledger.strict import encode_base64
-from tests.support.edge import ROOT, running_edge, until
+from tests.support.edge import ROOT, command, running_edge, until
 from tests.support.logs import Log, published
 from tests.support.pebble import free_ports
 from tests.support.site import running_site
@@ -63,6 +63,45 @@ async def _run(*command: str, given: bytes = b"", environ: dict[str, str] | None
     said, _ = await asyncio.wait_for(process.communicate(given), 60)
     assert process.returncode is not None
     return process.returncode, said.decode()
+
+
+_PROOF = """
+import base64, sys
+from aics_tlog import parse_note, parse_vkey, verify_checkpoint, verify_leaf_inclusion
+folder, vkey, origin = sys.argv[1:]
+head, _, note = open(folder + "/page.tlog-proof", "rb").read().partition(b"\\n\\n")
+found = parse_note(note)
+assert verify_checkpoint(found, parse_vkey(vkey), expected_origin=origin).ok
+_, size, root = found.text.split("\\n")[:3]
+lines = head.decode().split("\\n")
+index = next(int(line.split()[1]) for line in lines if line.startswith("index "))
+path = [base64.b64decode(line) for line in lines[2 + lines[1].startswith("extra "):]]
+block = open(folder + "/page.block", "rb").read()
+for entry in (block, block + b"x"):
+    print(verify_leaf_inclusion(entry, index, int(size), path, base64.b64decode(root)))
+"""
+
+
+async def test_a_foreign_verifier_accepts_a_proof_and_a_ledger_whose_key_was_changed(tmp_path: Path) -> None:
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        await client.recorded("/page?max-age=60")
+        for number in range(300):
+            edge.sequencer.append(PurgeDraft("*", "url", f"http://a/{number}", "soft", edge.clock.now()))
+        await edge.sequencer.flush()
+        old, _ = edge.sequencer.log, await edge.sequencer.rotate()
+        log, url = edge.sequencer.log, f"{client.base}/.edge/ledger"
+        assert old != log
+        note = (await client.ask("/.edge/ledger/checkpoint")).body
+        status, said = await _run(str(PYTHON), "-c", _AUDIT, url, str(log), log.name, given=note)
+        assert status == 0, said
+        status, said = await _run(str(PYTHON), "-c", _AUDIT, url, str(old), log.name, given=note)
+        assert status != 0, said
+        data = str(edge.config.edge.data)
+        line = ("prove", f"{client.base}/page?max-age=60", "-o", str(tmp_path / "page.tlog-proof"), "--data", data)
+        made = await asyncio.to_thread(command, "ledger", *line)
+        assert made.returncode == 0, made.stderr
+        status, said = await _run(str(PYTHON), "-c", _PROOF, str(tmp_path), str(log), log.name)
+        assert (status, said.split()) == (0, ["True", "False"]), said
 
 
 async def test_a_foreign_verifier_accepts_checkpoints_tiles_and_proofs(tmp_path: Path) -> None:
