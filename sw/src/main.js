@@ -15,6 +15,7 @@ import {openBlockStore} from './models/blockstore.js'
 import {openDatabase} from './models/database.js'
 import {trackHealth} from './models/mirrors.js'
 import {openOutbox} from './models/outbox.js'
+import {SHELL} from './shell.js'
 
 const scope = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self))
 const config = configure(/** @type {any} */ (self).EDGE)
@@ -35,7 +36,7 @@ const sources = openSources(config, subtle, store, state, (...what) => fetch(...
 const refresh = openControl(scope, db, state, sources, health)
 const reports = openReports(config, state, sources, openOutbox(db, 'receipts', state.now), openOutbox(db, 'spans', state.now))
 const seed = openSeed(scope.location.origin, config, state, store, sources)
-const lifecycle = openLifecycle(scope, config.version)
+const lifecycle = openLifecycle(scope, config.version, SHELL)
 const onMessage = openMessages(seed, reports, refresh)
 const onFetch = openFetch(scope, config, state, openRecovery(config, sources, health, state), reports, (request, response) =>
   Promise.all([refresh(), ...(response ? [seed.passedBy(request.url, response), reports.flush()] : [])])

@@ -1,7 +1,6 @@
 /**
  * Owns: what happens when the worker is installed and activated, and the page scripts that must be there when the edge is not.
  */
-import {SHELL} from '../config.js'
 import {PREFIX} from '../models/blockstore.js'
 import {hex, sha256, utf8} from '../models/digest.js'
 
@@ -23,8 +22,8 @@ async function addRoutes(event) {
   }
 }
 
-/** @param {ServiceWorkerGlobalScope} scope @param {string} version names the shell's cache */
-export function openLifecycle(scope, version) {
+/** @param {ServiceWorkerGlobalScope} scope @param {string} version names the shell's cache @param {Record<string, string>} scripts path to the beginning of its digest */
+export function openLifecycle(scope, version, scripts) {
   const {caches} = scope
   const shell = `${PREFIX}shell-${version}`
 
@@ -38,7 +37,7 @@ export function openLifecycle(scope, version) {
     }
     const held = await (await caches.open(shell)).match(path)
     const script = held ? (await held.text()).replace(PREAMBLE, '') : ''
-    if (!hex(await sha256(scope.crypto.subtle, utf8(script))).startsWith(SHELL[path])) return Response.error()
+    if (!hex(await sha256(scope.crypto.subtle, utf8(script))).startsWith(scripts[path])) return Response.error()
     return new Response(script, {headers: {'content-type': 'text/javascript'}})
   }
 
@@ -46,7 +45,7 @@ export function openLifecycle(scope, version) {
     /** @param {ExtendableEvent} event */
     install(event) {
       void addRoutes(event)
-      const filled = async () => (await caches.open(shell)).addAll(Object.keys(SHELL).map(path => new Request(path, {cache: 'no-cache'})))
+      const filled = async () => (await caches.open(shell)).addAll(Object.keys(scripts).map(path => new Request(path, {cache: 'no-cache'})))
       // A worker without its banner is better than none.
       event.waitUntil(Promise.all([scope.skipWaiting(), filled().catch(() => {})]))
     },
@@ -62,7 +61,7 @@ export function openLifecycle(scope, version) {
     handle(event) {
       const {method, url} = event.request
       const path = url.replace(scope.location.origin, '')
-      const isOurs = method === 'GET' && path in SHELL
+      const isOurs = method === 'GET' && path in scripts
       if (isOurs) event.respondWith(shellAnswer(event.request, path))
       return isOurs
     }

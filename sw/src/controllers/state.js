@@ -90,7 +90,8 @@ export function openState(config, subtle, db, clock) {
     /** A checkpoint was verified. @param {import('../models/checkpoint.js').Checkpoint} checkpoint */
     async sawCheckpoint({origin, size, root}) {
       if (seen[origin]?.size >= size) return
-      seen[origin] = {size, root: hex(root), at: Math.max(clock(), floor)}
+      floor = Math.max(clock(), floor)
+      seen[origin] = {size, root: hex(root), at: floor}
       await db.put('meta', {id: 'seen', value: seen}).catch(() => {})
     }
   }
