@@ -24,12 +24,12 @@ const BUDGETS = {
   'kill.js': {bytes: 1024, gzip: 512}
 }
 
-/** Properties that are ours alone: no browser, no wire and no store knows them, so they may have any name. */
+/** Properties of the worker's own parts: nothing of a browser that it uses, no wire and no store has them, so they may have any name. */
 const OWN =
   /^(signatures|verifier|blob|logs|cosigners|checkpoint|entry|found|lies|trust|dropToken|maxStale|order|sawCheckpoint|passedBy|take|peek|succeeded|failed|waiting|receipt|ready|mirror|ask|flush|destroy|write|install|activate|handle|orders|passedBy)$/
 
-/** @param {string} entry @param {Record<string, string>} [define] @returns {Promise<Uint8Array>} */
-async function bundle(entry, define = {}) {
+/** @param {string} entry @param {Record<string, string>} [define] @param {RegExp} [mangleProps] @returns {Promise<Uint8Array>} */
+async function bundle(entry, define = {}, mangleProps) {
   const {outputFiles} = await build({
     absWorkingDir: here,
     entryPoints: [entry],
@@ -38,7 +38,7 @@ async function bundle(entry, define = {}) {
     target: 'es2022',
     legalComments: 'none',
     charset: 'utf8',
-    mangleProps: OWN,
+    mangleProps,
     define,
     write: false,
     logLevel: 'warning'
@@ -61,7 +61,7 @@ const built = bytes => JSON.stringify(digest('sha256', bytes, 'hex').slice(0, 32
 const register = await bundle('page/register.js')
 const banner = await bundle('page/banner.js')
 const scripts = {
-  'edge-sw.js': await bundle('src/main.js', {BUILT_REGISTER: built(register), BUILT_BANNER: built(banner)}),
+  'edge-sw.js': await bundle('src/main.js', {BUILT_REGISTER: built(register), BUILT_BANNER: built(banner)}, OWN),
   'register.js': register,
   'banner.js': banner,
   'kill.js': await bundle('src/kill.js')

@@ -408,7 +408,7 @@ def site_vectors() -> dict[str, Any]:
             "version": "test",
             "max_stale": 2_000_000_000,
         },
-        "controls": {mode: control(serial, mode=mode, salt=b64(log.salt), mirrors=[], max_stale=2_000_000_000) for serial, mode in enumerate(("on", "observe", "bypass", "kill"), start=1)},
+        "controls": {mode: control(serial, mode=mode, salt=b64(log.salt), mirrors=["http://mirror.localhost"], max_stale=2_000_000_000) for serial, mode in enumerate(("on", "observe", "bypass", "kill"), start=1)},
         "parts": {
             path: {
                 "type": kind,

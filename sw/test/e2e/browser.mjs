@@ -75,7 +75,7 @@ export async function startBrowser(hosts) {
 }
 
 /** What `look` gives once it is truthy; fails after `deadline` ms, telling what it was last. @template T @param {string} what @param {() => Promise<T>} look */
-export async function eventually(what, look, deadline = 30_000) {
+export async function eventually(what, look, deadline = 20_000) {
   const end = Date.now() + deadline
   let last
   for (;;) {

@@ -74,7 +74,7 @@ function page(path, asked) {
   const isPage = part.type.startsWith('text/html')
   const tag = '<script src="/.edge/ui/register.js" defer></script></head>'
   const body = isPage && settings.tag ? bytes.toString().replace('</head>', tag) : bytes
-  const headers = {'cache-control': 'max-age=60', 'edge-block': String(part.answer.height), ...(isPage ? settings.headers : {'accept-ranges': 'bytes'})}
+  const headers = {'cache-control': 'max-age=0', 'edge-block': String(part.answer.height), ...(isPage ? settings.headers : {'accept-ranges': 'bytes'})}
   const range = /^bytes=(\d+)-(\d*)$/.exec(asked.range ?? '')
   if (!range || isPage) return text(200, part.type, body, headers)
   const [first, last] = [Number(range[1]), range[2] ? Number(range[2]) : bytes.length - 1]
