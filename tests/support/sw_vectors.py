@@ -183,7 +183,15 @@ def _refused(log: Log) -> list[dict[str, Any]]:
 
     def case(name: str, code: str, *, height: int = 4, body: bytes | None = None, key: str = "", **changed: Any) -> None:
         told = _answer(log, height, {**log.answer(height), **changed})
-        cases.append({"name": name, "code": code, **told, **({"body": b64(body)} if body is not None else {}), **({"key": key} if key else {})})
+        cases.append(
+            {
+                "name": name,
+                "code": code,
+                **told,
+                **({"body": b64(body)} if body is not None else {}),
+                **({"key": key} if key else {}),
+            }
+        )
 
     def proved(**changed: Any) -> str:
         values = {"index": proof.index, "path": proof.path, "note": proof.note, "extra": proof.extra, **changed}
@@ -209,10 +217,18 @@ def _refused(log: Log) -> list[dict[str, Any]]:
     case("path swapped", "path", proof=proved(path=(proof.path[1], proof.path[0], *proof.path[2:])))
     case("signed by a stranger under our name", "unsigned", proof=proved(note=log.checkpoint(signer=STRANGER)))
     case("signature with a byte flipped", "signature", proof=_swap(good["proof"], lines[-2], _spoiled(lines[-2])))
-    case("size changed after signing", "signature", proof=_swap(good["proof"], f"\n{len(log.blocks)}\n", f"\n{len(log.blocks) + 1}\n"))
+    case(
+        "size changed after signing",
+        "signature",
+        proof=_swap(good["proof"], f"\n{len(log.blocks)}\n", f"\n{len(log.blocks) + 1}\n"),
+    )
     case("another log's checkpoint under our key", "origin", proof=forged(lambda text: _swap(text, ORIGIN, "other.example/log")))
     case("extension line", "checkpoint", proof=forged(lambda text: f"{text}more\n"))
-    case("size with a leading zero", "form", proof=forged(lambda text: _swap(text, f"\n{len(log.blocks)}\n", f"\n0{len(log.blocks)}\n")))
+    case(
+        "size with a leading zero",
+        "form",
+        proof=forged(lambda text: _swap(text, f"\n{len(log.blocks)}\n", f"\n0{len(log.blocks)}\n")),
+    )
     case("root of 31 bytes", "form", proof=forged(lambda text: _swap(text, text.split("\n")[2], b64(bytes(31)))))
     case("root without padding", "form", proof=forged(lambda text: text.replace("=\n", "\n")))
     case("signature line twice", "note", proof=good["proof"] + lines[-2] + "\n")
@@ -255,7 +271,11 @@ def _idle(character: str) -> str:
 
 def _with_extra(log: Log, height: int, selecting: Selecting) -> str:
     made = log.proof(height)
-    return ProofFile(made.index, made.path, made.note, encode_clear(Clear(log.heads[height][0].url, selecting, log.salt))).encode().decode()
+    return (
+        ProofFile(made.index, made.path, made.note, encode_clear(Clear(log.heads[height][0].url, selecting, log.salt)))
+        .encode()
+        .decode()
+    )
 
 
 def _borrowed(log: Log, note: bytes) -> bytes:
@@ -284,7 +304,10 @@ def _following(log: Log) -> list[dict[str, Any]]:
         ("at 10", "forked at 10", False, "equivocation"),
         ("at 6", "forked at 10", False, ""),
     ]
-    return [{"seen": notes[seen].decode(), "next": notes[comes].decode(), "edge": edge, "code": code} for seen, comes, edge, code in cases]
+    return [
+        {"seen": notes[seen].decode(), "next": notes[comes].decode(), "edge": edge, "code": code}
+        for seen, comes, edge, code in cases
+    ]
 
 
 def _controls() -> dict[str, Any]:
@@ -336,7 +359,7 @@ def ledger_vectors() -> dict[str, Any]:
     """For the units."""
     log = _log()
     return {
-        "about": "Made by tests/support/sw_vectors.py from the ledger's own code; run tests/unit/serviceworker with UPDATE=1 to write it anew.",
+        "about": "Made by tests/support/sw_vectors.py from the ledger's code; UPDATE=1 pytest tests/unit/serviceworker.",
         "now": NOW + 1000,
         "site": SITE,
         "origin": ORIGIN,
@@ -375,7 +398,10 @@ _HTML = """<!doctype html>
 </body>
 </html>
 """
-_SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"><path fill="#136f63" d="M4 9 4.4 3h1.2L6 9z"/><circle cx="5" cy="2" r="1" fill="#e0a100"/></svg>'
+_SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">'
+    '<path fill="#136f63" d="M4 9 4.4 3h1.2L6 9z"/><circle cx="5" cy="2" r="1" fill="#e0a100"/></svg>'
+)
 
 
 def _wav(seconds: int = 6, rate: int = 4_000) -> bytes:
@@ -408,7 +434,10 @@ def site_vectors() -> dict[str, Any]:
             "version": "test",
             "max_stale": 2_000_000_000,
         },
-        "controls": {mode: control(serial, mode=mode, salt=b64(log.salt), mirrors=["http://mirror.localhost"], max_stale=2_000_000_000) for serial, mode in enumerate(("on", "observe", "bypass", "kill"), start=1)},
+        "controls": {
+            mode: control(serial, mode=mode, salt=b64(log.salt), mirrors=["http://mirror.localhost"], max_stale=2_000_000_000)
+            for serial, mode in enumerate(("on", "observe", "bypass", "kill"), start=1)
+        },
         "parts": {
             path: {
                 "type": kind,

@@ -34,11 +34,12 @@ export function openState(config, subtle, db, clock) {
   }
 
   async function setTrust() {
-    const parse = (/** @type {string[]} */ keys) => Promise.all(keys.map(each => parseVerifier(subtle, each)))
+    const parse = (/** @type {string[]} */ keys) => keys.map(each => parseVerifier(subtle, each))
     // What the script pins is never weakened by an order.
     const validators = config.validators ?? control?.validators
-    const cosigners = await parse(validators?.keys ?? [])
-    trust = {logs: await parse(config.keys), cosigners, quorum: validators?.quorum ?? 0}
+    // One whose kind of key is unknown here (ML-DSA) does not count, and harms nobody.
+    const cosigners = (await Promise.allSettled(parse(validators?.keys ?? []))).flatMap(each => /** @type {{value?: import('../models/note.js').Verifier}} */ (each).value ?? [])
+    trust = {logs: await Promise.all(parse(config.keys)), cosigners, quorum: validators?.quorum ?? 0}
   }
 
   /** Take a control document; rejects with `Refused`. @param {Bytes} data @param {string | null} newToken for receipts */

@@ -11,7 +11,7 @@ import {slice} from './range.js'
 
 /** Of one connection, of another form of the body, or of another visitor. */
 const LEFT_OUT =
-  /^(?:connection|transfer-encoding|upgrade|set-cookie|content-(?:length|md5)|.*digest|vary|clear-site-data)$/
+  /^(?:connection|transfer-encoding|set-cookie|content-length|.*digest|vary|clear-site-data)$/
 
 /** @param {Found} found @param {Request} request @param {number} now ms @param {'extend' | 'respect'} csp @param {string} origin of the page */
 export function recovered({entry, headers: stored, body: raw, source}, {destination, headers: asked}, now, csp, origin) {

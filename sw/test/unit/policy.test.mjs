@@ -67,6 +67,13 @@ test('validators that the script pins are not weakened by an order', async () =>
   assert.equal(free.trust().quorum, 2)
 })
 
+test('a validator whose kind of key is unknown does not count, and does not keep the others from counting', async () => {
+  const strange = 'validator-9.example+00000000+BgAA'
+  const {state} = await makeParts({validators: {quorum: 2, keys: [strange, ...vectors.validators]}})
+  assert.equal(state.trust().cosigners.length, vectors.validators.length)
+  assert.equal(state.trust().quorum, 2)
+})
+
 test('the clock does not go back behind what was proved to have happened', async () => {
   const {state, clock, factory} = await makeParts()
   await state.order(utf8(controls.newer), null)
