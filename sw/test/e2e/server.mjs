@@ -16,6 +16,7 @@ const settings = {mode: 'ok', control: 'on', worker: 'edge-sw.js', tag: true, li
 const log = []
 const receipts = []
 const spans = []
+const registered = []
 
 const text = (status, type, body, headers = {}) => ({status, headers: {'content-type': type, ...headers}, body})
 const absent = () => text(404, 'application/json', '{"error":"not there"}')
@@ -42,7 +43,10 @@ function own(url, method, body) {
   }
   if (path === '/.edge/api/v1/receipts' && method === 'POST') {
     const said = JSON.parse(body)
-    if (said.register) return text(204, 'text/plain', '')
+    if (said.register) {
+      registered.push(said.register)
+      return text(204, 'text/plain', '')
+    }
     receipts.push(...said.receipts)
     return text(202, 'application/json', JSON.stringify({accepted: said.receipts.length, duplicate: 0, refused: 0}))
   }
@@ -68,11 +72,13 @@ function mirror(path) {
 
 /** @param {string} path @param {import('node:http').IncomingHttpHeaders} asked */
 function page(path, asked) {
+  if (path === '/own-worker.js' && settings.own) return text(200, 'text/javascript', '')
   const part = site.parts[path]
   if (!part) return text(404, 'text/html', '<!doctype html><title>Not found</title>')
   const bytes = Buffer.from(part.body, 'base64')
   const isPage = part.type.startsWith('text/html')
-  const tag = '<script src="/.edge/ui/register.js" defer></script></head>'
+  const nonce = settings.nonce ? ` nonce="${settings.nonce}"` : ''
+  const tag = `<script src="/.edge/ui/register.js" defer${nonce}></script></head>`
   const body = isPage && settings.tag ? bytes.toString().replace('</head>', tag) : bytes
   const headers = {'cache-control': 'max-age=0', 'edge-block': String(part.answer.height), ...(isPage ? settings.headers : {'accept-ranges': 'bytes'})}
   const range = /^bytes=(\d+)-(\d*)$/.exec(asked.range ?? '')
@@ -87,7 +93,7 @@ function answer(url, method, body, asked) {
     Object.assign(settings, JSON.parse(body || '{}'))
     return text(200, 'application/json', JSON.stringify(settings))
   }
-  if (url.pathname === '/.test/log') return text(200, 'application/json', JSON.stringify({log, receipts, spans}))
+  if (url.pathname === '/.test/log') return text(200, 'application/json', JSON.stringify({log, receipts, spans, registered}))
   log.push(`${method} ${url.pathname}${url.search}`)
   if (role === 'mirror') return mirror(url.pathname)
   if (url.pathname.startsWith('/.edge/')) return settings.api === 'dead' ? text(503, 'text/plain', 'dead') : own(url, method, body)
