@@ -398,6 +398,17 @@ _HTML = """<!doctype html>
 </body>
 </html>
 """
+# Page, its policy as the origin sent it, and as the edge amends it for its two scripts.
+_POLICIES = {
+    "/strict": (
+        f"default-src 'self'; script-src {SITE_URL}/page.js; object-src 'none'",
+        f"default-src 'self'; script-src {SITE_URL}/page.js {SITE_URL}/.edge/ui/; object-src 'none'; worker-src {SITE_URL}/.edge/sw.js",
+    ),
+    "/nonce": (
+        "script-src 'nonce-r4nd0m'; require-trusted-types-for 'script'",
+        "script-src 'nonce-r4nd0m'; require-trusted-types-for 'script'; worker-src 'self'",
+    ),
+}
 _SVG = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">'
     '<path fill="#136f63" d="M4 9 4.4 3h1.2L6 9z"/><circle cx="5" cy="2" r="1" fill="#e0a100"/></svg>'
@@ -423,6 +434,10 @@ def site_vectors() -> dict[str, Any]:
         "/tone.wav": ("audio/wav", _wav()),
     }
     heights = {path: log.store(SITE_URL + path, body, {"Content-Type": kind}) for path, (kind, body) in parts.items()}
+    for path, (policy, _) in _POLICIES.items():
+        page = _HTML.format(title=path).replace('src="/page.js"', 'src="/page.js" nonce="r4nd0m"').encode()
+        parts[path] = ("text/html; charset=utf-8", page)
+        heights[path] = log.store(SITE_URL + path, page, {"Content-Type": "text/html", "Content-Security-Policy": policy})
     return {
         "about": "Made by tests/support/sw_vectors.py; see ledger.json.",
         "url": SITE_URL,
@@ -442,6 +457,7 @@ def site_vectors() -> dict[str, Any]:
             path: {
                 "type": kind,
                 "body": b64(body),
+                "policy": _POLICIES[path][1] if path in _POLICIES else None,
                 "digest": url_digest(log.salt, SITE_URL + path).hex(),
                 "answer": log.answer(heights[path]),
             }

@@ -77,10 +77,10 @@ function page(path, asked) {
   if (!part) return text(404, 'text/html', '<!doctype html><title>Not found</title>')
   const bytes = Buffer.from(part.body, 'base64')
   const isPage = part.type.startsWith('text/html')
-  const nonce = settings.nonce ? ` nonce="${settings.nonce}"` : ''
+  const nonce = /'nonce-(\w+)'/.test(part.policy ?? settings.headers?.['content-security-policy'] ?? '') ? ` nonce="${RegExp.$1}"` : ''
   const tag = `<script src="/.edge/ui/register.js" defer${nonce}></script></head>`
   const body = isPage && settings.tag ? bytes.toString().replace('</head>', tag) : bytes
-  const headers = {'cache-control': 'max-age=0', 'edge-block': String(part.answer.height), ...(isPage ? settings.headers : {'accept-ranges': 'bytes'})}
+  const headers = {'cache-control': 'max-age=0', 'edge-block': String(part.answer.height), ...(isPage ? settings.headers : {'accept-ranges': 'bytes'}), ...(part.policy && {'content-security-policy': part.policy})}
   const range = /^bytes=(\d+)-(\d*)$/.exec(asked.range ?? '')
   if (!range || isPage) return text(200, part.type, body, headers)
   const [first, last] = [Number(range[1]), range[2] ? Number(range[2]) : bytes.length - 1]
