@@ -450,7 +450,13 @@ async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) 
     origin = DemoOrigin()
     url = await origin.start("127.0.0.1", 0)
     try:
-        flags = Flags(origins=(url,), listen=(listen,) if listen else (), admin=admin, data=None if data is None else str(data))
+        flags = Flags(
+            origins=(url,),
+            listen=(listen,) if listen else (),
+            admin=admin,
+            data=None if data is None else str(data),
+            service_worker="on",
+        )
         config = from_flags(flags)
 
         def greet(edge: Edge) -> None:
