@@ -138,7 +138,7 @@ def check_names(entry: Entry, names: Names | None, genesis_salt: bytes) -> None:
                 raise Corrupt("purge is for another scope", height=entry.height)
             if (names.kind, names.mode) != (entry.kind, entry.mode):
                 raise Corrupt("purge is of another kind", height=entry.height)
-        case ((Rollback() | Release()), ScopeNames()):
+        case (Rollback() | Release()), ScopeNames():
             if rollback_scope(site_salt(genesis_salt, names.site), names.kind, names.value) != entry.scope:
                 raise Corrupt("rule is for another scope", height=entry.height)
             if (names.op, names.kind) != (entry.op, entry.kind):

@@ -4,7 +4,7 @@ Owns: which receipts are taken, and how many blocks they may become. Must not re
 (`exchange.receipt_intake`).
 
 A receipt costs a visitor nothing and stays in the ledger for good, so everything about it is bounded: who may send how many,
-what they may say (only URLs of the site; a block only with a URL that it was stored for), and how many blocks a minute come of it.
+what they may say (only URLs of the site; a block only with a URL that it was stored for), how many blocks a minute come of it.
 Equal ones (URL, source, cause, block) within `window` seconds are one block with their count.
 """
 
@@ -21,21 +21,24 @@ from typing import Final, Protocol, TypeVar
 from edgeproxy.caching.key import KeyRules, primary_key
 from edgeproxy.caching.model import Height
 from edgeproxy.clock import Clock, Instant
-from edgeproxy.errors import EdgeError, StoreError
+from edgeproxy.errors import EdgeError, RequestRefused, StoreError
 from edgeproxy.ledger.block import Block, Receipt, decode
 from edgeproxy.ledger.drafts import ReceiptDraft, ReceiptNames, Source, decode_names
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.recovery.rates import Bucket, Limit, Rates
 from edgeproxy.recovery.receipt_store import Seen, ensure_receipt_key
 from edgeproxy.recovery.receipts import (
-    ReceiptRequest,
     Refusal,
+    RegistrationReport,
     Reported,
+    cause_label,
     check_token,
     host_of,
     identity_of,
     is_timely,
     make_token,
+    outcome_label,
+    parse_report,
 )
 from edgeproxy.recovery.saved import Saved
 from edgeproxy.storage.ledger_rows import read_rows
@@ -70,26 +73,13 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Sender:
-    """Who posts receipts: the site and host of the request, and the client's address."""
+class _Sender:
+    """Where receipts were posted to."""
 
     site: str
     host: str
-    address: str
     keys: KeyRules
     is_of_site: Callable[[str], bool]
-    """Whether a host is one of the site's."""
-    takes_mirrored: bool = False
-    """Copies out of another log may be served there, whose heights are not ours."""
-
-
-@dataclass(slots=True)
-class Taken:
-    """What became of the receipts of one request."""
-
-    accepted: int = 0
-    duplicate: int = 0
-    refused: int = 0
 
 
 @dataclass(slots=True)
@@ -111,6 +101,9 @@ class ReceiptBook:
         self.saved = Saved()
         self.on_taken: Callable[[str, Source, str], None] = lambda site, source, cause: None
         self.on_refused: Callable[[str], None] = lambda reason: None
+        self.on_registration: Callable[[str, str], None] = lambda site, outcome: None
+        self.takes_mirrored: Callable[[str], bool] = lambda site: False
+        """Whether workers of a site may serve copies out of another log, whose heights are not ours."""
         self._folder = folder
         self._clock = clock
         self._ledger = ledger
@@ -159,26 +152,42 @@ class ReceiptBook:
         """Seconds that this client should wait before it posts again; 0 when it may go on. It counts as a post."""
         return self._rates.wait(address, self._clock.monotonic())
 
-    def take(self, sender: Sender, request: ReceiptRequest) -> Taken:
-        """Judge each receipt, and gather those that are good. Raises RequestRefused: 403 for a token that does not hold."""
-        now, taken = self._clock.now(), Taken()
-        check_token(request.token, self._key, sender.host, now)
-        for receipt in request.receipts:
-            identity = identity_of(sender.host, receipt)
-            if identity in self._seen:
-                taken.duplicate += 1
-                continue
-            refusal = self._judge(sender, receipt, now)
-            if refusal is not None:
-                taken.refused += 1
-                self.on_refused(refusal)
-                continue
-            self._seen.remember(identity, now)
-            self.on_taken(sender.site, receipt.source, receipt.cause)
-            taken.accepted += 1
-        return taken
+    def post(
+        self, body: bytes, *, site: str, host: str, keys: KeyRules, is_of_site: Callable[[str], bool]
+    ) -> dict[str, int] | None:
+        """Take what a browser posted to `host` of `site`; `is_of_site` says whether a host is one of the site's.
 
-    def _judge(self, sender: Sender, receipt: Reported, now: Instant) -> Refusal | None:
+        Answers {"accepted", "duplicate", "refused"}; None for a report of a registration. Raises RequestRefused: 400 or 413 for
+        what cannot be read, 403 for a token that does not hold.
+        """
+        report = parse_report(body)
+        if isinstance(report, RegistrationReport):
+            self.on_registration(site, outcome_label(report.register))
+            return None
+        now, counts = self._clock.now(), {"accepted": 0, "duplicate": 0, "refused": 0}
+        sender = _Sender(site, host, keys, is_of_site)
+        try:
+            check_token(report.token, self._key, host, now)
+        except RequestRefused:
+            self.on_refused("token")
+            raise
+        for receipt in report.receipts:
+            counts[self._take(sender, receipt, now)] += 1
+        return counts
+
+    def _take(self, sender: _Sender, receipt: Reported, now: Instant) -> str:
+        identity = identity_of(sender.host, receipt)
+        if identity in self._seen:
+            return "duplicate"
+        refusal = self._judge(sender, receipt, now)
+        if refusal is not None:
+            self.on_refused(refusal)
+            return "refused"
+        self._seen.remember(identity, now)
+        self.on_taken(sender.site, receipt.source, cause_label(receipt.cause))
+        return "accepted"
+
+    def _judge(self, sender: _Sender, receipt: Reported, now: Instant) -> Refusal | None:
         """Why a receipt is not taken; None when it was gathered."""
         host = host_of(receipt.url)
         if host is None:
@@ -190,14 +199,14 @@ class ReceiptBook:
         block = receipt.block
         url, known = self._stored_as(sender, receipt.url, block)
         if not known:
-            if receipt.source != "mirror" or not sender.takes_mirrored:
+            if receipt.source != "mirror" or not self.takes_mirrored(sender.site):
                 return "block"
             block = None
         if block is None and receipt.source in ("cache", "edge"):
             return "block"
         return self._gather((sender.site, url, receipt.source, receipt.cause, block), receipt)
 
-    def _stored_as(self, sender: Sender, url: str, block: Height | None) -> tuple[str, bool]:
+    def _stored_as(self, sender: _Sender, url: str, block: Height | None) -> tuple[str, bool]:
         """The URL as the block has it, and whether it has it. A URL has other spellings, which the site's rules make one."""
         if block is None:
             return url, True

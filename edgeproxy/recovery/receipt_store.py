@@ -3,8 +3,8 @@
 Owns: DATA/receipt-key (32 random bytes, mode 0600) and DATA/receipts-seen. Blocking: for threads, or the start.
 
 The second file is a log of 24-byte records, 16 of identity and 8 of time, that is only ever added to; once it has twice as many
-as are remembered it is written anew. A torn end (a crash) is cut off when it is read. What is lost with it could be counted twice;
-nothing worse hangs on it.
+as are remembered it is written anew. A torn end (a crash) is cut off when it is read. What is lost with it could be counted
+twice; nothing worse hangs on it.
 """
 
 import logging
