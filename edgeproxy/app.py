@@ -29,6 +29,7 @@ from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.errors import ConfigError, EdgeError, StartError
 from edgeproxy.exchange.answer import Answerer, Parts
+from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.fetcher import Fetcher
@@ -171,6 +172,8 @@ class Edge:
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
+        published = config.ledger.publish
+        self.block_api = BlockApi(self.cache, self.sequencer.publication, sites, is_published=published)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -179,6 +182,7 @@ class Edge:
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,
+            blocks=self.block_api,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
@@ -310,7 +314,8 @@ class Edge:
         self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
         self.retention.quota = config.edge.disk
-        self.ledger_files.is_published = config.ledger.publish
+        self.ledger_files.is_published = self.block_api.is_published = config.ledger.publish
+        self.block_api.sites = sites
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []

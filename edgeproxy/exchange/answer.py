@@ -31,6 +31,7 @@ from edgeproxy.clock import Clock
 from edgeproxy.errors import Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.ahead import ReadAhead
+from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache, Found
 from edgeproxy.exchange.consequences import Consequences
 from edgeproxy.exchange.deliver import Delivery
@@ -71,6 +72,7 @@ class Parts:
     clock: Clock
     tracing: Tracing
     ledger: LedgerFiles
+    blocks: BlockApi
 
 
 class Answerer:
@@ -80,7 +82,7 @@ class Answerer:
         self._cache = parts.cache
         self._fetcher = parts.fetcher
         self._delivery = parts.delivery
-        self._own = OwnAnswers(parts.delivery, parts.ledger)
+        self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks)
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
         self._clock = parts.clock
         self._tracing = parts.tracing

@@ -156,7 +156,7 @@ class Cache:
         while entry.versions:
             version = entry.versions[-1]
             try:
-                resident = await self._prove(site, entry, version)
+                resident = await self.prove(site, entry, version)
             except Corrupt as error:
                 await self._set_aside(entry, version, error)
                 continue
@@ -169,8 +169,8 @@ class Cache:
             return entry.pending or resident
         return None
 
-    async def _prove(self, site: Site, entry: Entry, version: Version) -> Resident:
-        """Read one version and prove block, head and body against each other."""
+    async def prove(self, site: Site, entry: Entry, version: Version) -> Resident:
+        """Read one version and prove block, head and body against each other; memory is left alone. Raises StoreError."""
         with (current_span() or Span()).child(
             names.VERIFY, {names.BODY_LENGTH: version.body.length, names.BLOCK_HEIGHT: version.height}
         ):
