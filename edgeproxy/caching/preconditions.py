@@ -77,6 +77,20 @@ def evaluate(
     return Partial(ranges) if ranges else UNSATISFIABLE
 
 
+def is_failed(request: Request, *, etag: str | None, last_modified: str | None) -> bool:
+    """Whether If-Match, or without it If-Unmodified-Since, fails (RFC 9110 section 13.2.2): then the origin answers 412.
+
+    A cache must not judge them (RFC 9111 section 4.3.2); where a rollback is in force, the edge is no cache but the origin.
+    """
+    fields = request.fields
+    if "if-match" in fields:
+        tags = parse_etag_list(fields.get("if-match") or "")
+        return tags != "*" and (etag is None or not any(strong_match(tag, etag) for tag in tags))
+    since = parse_http_date(fields.get("if-unmodified-since") or "")
+    modified = parse_http_date(last_modified or "")
+    return since is not None and modified is not None and modified > since
+
+
 def _matches(value: str, etag: str | None) -> bool:
     """If-None-Match by weak comparison (section 13.1.2); "*" matches anything that exists."""
     tags = parse_etag_list(value)

@@ -143,7 +143,16 @@ class Answerer:
                 found = replace(found, corrupt=True)
             stored = found.resident.stored if found.resident else None
             absent = Reason.VARY_MISS if found.varies else Reason.CORRUPT if found.corrupt else Reason.MISS
-            decision = plan(request, stored, self._clock.now(), site.policy, found.mark, absent=absent)
+            decision = plan(
+                request,
+                stored,
+                self._clock.now(),
+                site.policy,
+                found.mark,
+                absent=absent,
+                pinned=found.pinned,
+                refused=found.refused,
+            )
             span.update({names.PLAN: type(decision).__name__, names.REASON: decision.reason})
             if stored is not None and stored.height is not None:
                 span.set(names.BLOCK_HEIGHT, stored.height)

@@ -93,7 +93,8 @@ class Delivery:
         exchange.block = stored.height
         exchange.reason = reason
         age = freshness.current_age(stored, now)
-        ttl = (resident.fresh_until - now) // 1000 if resident.fresh_until else -age
+        until = freshness.fresh_until(stored, exchange.site.policy) if resident.pinned else resident.fresh_until
+        ttl = (until - now) // 1000 if until else -age
         if forwarded:
             exchange.detail = reason
             told = exchange.cache_status()
@@ -111,6 +112,13 @@ class Delivery:
 
     async def _send(self, exchange: Exchange, chosen: Chosen, fields: Fields, code: int, resident: Resident) -> None:
         form = chosen.form
+        if resident.pinned and preconditions.is_failed(
+            exchange.request, etag=form.etag, last_modified=resident.stored.fields.get("last-modified")
+        ):
+            failed = fields.without(frozenset(("repr-digest", "content-type")))
+            await self.head(exchange, 412, failed, 0)
+            await exchange.stream.finish()
+            return
         match chosen.verdict:
             case NotModified():
                 await self.head(exchange, 304, heads.not_modified(fields), None)

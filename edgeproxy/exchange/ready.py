@@ -6,6 +6,7 @@ memory of it, and holds as long as the rules, the response and its freshness und
 
 from functools import lru_cache
 
+from edgeproxy.caching import freshness
 from edgeproxy.caching.model import Mark, Reason, Serve
 from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
@@ -71,12 +72,12 @@ def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident) -> str:
 
 
 def make_answer(resident: Resident, request: Request, url: str, site: Site, now: Instant) -> Answer | None:
-    """The answer to `request`, for `url` of `site`; None when it is no plain fresh hit with a block."""
+    """The answer to `request`, for `url` of `site`; None when it is no plain hit with a block, fresh or pinned."""
     stored = resident.stored
     if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
         return None
-    decision = plan(request, stored, now, site.policy, Mark.NONE)
-    if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
+    decision = plan(request, stored, now, site.policy, Mark.NONE, pinned=resident.pinned)
+    if not isinstance(decision, Serve) or decision.reason not in (Reason.FRESH, Reason.ROLLBACK):
         return None
     chosen = choose(request, resident, now)
     fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
@@ -97,14 +98,15 @@ def make_answer(resident: Resident, request: Request, url: str, site: Site, now:
         stored,
         encode_response_head(status, Fields(fields))[:-2],
         body,
-        resident.fresh_until,
+        freshness.fresh_until(stored, site.policy) if resident.pinned else resident.fresh_until,
         hit_suffix(
             site=site.name,
             method=request.method,
             url=url,
             status=status,
             length=len(body),
-            cache=Reason.FRESH,
+            cache=decision.reason,
             block=stored.height,
         ),
+        decision.reason,
     )

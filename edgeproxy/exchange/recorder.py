@@ -205,7 +205,7 @@ class Recorder:
         for entry in slot.entries if slot else ():
             entry.held = Mark.MUST_VALIDATE
             resident = entry.pending or self._cache.tier.get(entry.tier_key)
-            if resident is not None:
+            if resident is not None and not resident.pinned:
                 resident.fresh_until = Instant(0)
         self._enact_behind(PurgeDraft(site.name, "url", key, "invalidate", self._clock.now(), trace))
 
