@@ -23,6 +23,7 @@ from edgeproxy import __version__, systemd
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.presence import Running, announce, ensure_token, withdraw
 from edgeproxy.backend import Backend
+from edgeproxy.browsers import Browsers, Surroundings
 from edgeproxy.caching.key import primary_key
 from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
@@ -80,6 +81,7 @@ class Edge:
         self.draining = False
         self.started = self.clock.monotonic()
         self._closing = contextlib.AsyncExitStack()
+        self.browsers: Browsers | None = None
 
     async def start(self) -> None:
         """Build and join everything; serve. Raises StartError with nothing left running."""
@@ -101,6 +103,7 @@ class Edge:
             environ=os.environ,
             service_name=telemetry.service_name,
         )
+        self._tracing_settings = settings
         self.tracing: Tracing = open_tracing(settings)
         closing.push_async_callback(self.tracing.stop)
         self.access_log = open_access_log(telemetry.access_log, self.clock)
@@ -139,6 +142,8 @@ class Edge:
 
     def _committed(self, committed: Sequence[Committed]) -> None:
         self.metrics.ledger_blocks += len(committed)
+        if self.browsers is not None:
+            self.browsers.committed(committed)
 
     async def _open_cache(self, fold: Fold) -> None:
         config = self.config
@@ -174,6 +179,7 @@ class Edge:
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
         published = config.ledger.publish
         self.block_api = BlockApi(self.cache, self.sequencer.publication, sites, is_published=published)
+        browsers = self.browsers = await self._open_browsers()
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -183,6 +189,7 @@ class Edge:
             tracing=self.tracing,
             ledger=self.ledger_files,
             blocks=self.block_api,
+            browser=browsers.paths,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
@@ -216,6 +223,21 @@ class Edge:
         closing.callback(withdraw, data, os.getpid())
         keeping = spawn(self._housekeeping(), name="housekeeping")
         closing.callback(keeping.cancel)
+
+    async def _open_browsers(self) -> Browsers:
+        around = Surroundings(
+            data=self.config.edge.data,
+            clock=self.clock,
+            sequencer=self.sequencer,
+            cache=self.cache,
+            metrics=self.metrics,
+            tracing=self._tracing_settings,
+            sites=lambda: self.handler.sites,
+        )
+        browsers = Browsers(around)
+        await browsers.start(self.config)
+        self._closing.push_async_callback(browsers.stop)
+        return browsers
 
     def _open_gauges(self) -> None:
         gauge = self.metrics.gauge
@@ -316,6 +338,8 @@ class Edge:
         self.retention.quota = config.edge.disk
         self.ledger_files.is_published = self.block_api.is_published = config.ledger.publish
         self.block_api.sites = sites
+        if self.browsers is not None:
+            await self.browsers.apply(config)
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
@@ -337,6 +361,8 @@ class Edge:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            if self.browsers is not None:
+                await self.browsers.workers.sweep()
             try:
                 evicted = await self.retention.enforce()
             except EdgeError as error:

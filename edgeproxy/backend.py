@@ -59,7 +59,20 @@ class Backend:
             },
             "ledger": {**await self.ledger_head(), "pending": edge.sequencer.next_height - head.size},
             "certificates": await self.certificates(),
+            "service_workers": self.service_workers(),
         }
+
+    # --- service workers
+
+    def service_workers(self) -> Json:
+        browsers = self._edge.browsers
+        return browsers.status() if browsers is not None else {"serial": 0, "sites": []}
+
+    async def order_workers(self, site: str | None, mode: str) -> Json:
+        browsers = self._edge.browsers
+        if browsers is None:
+            raise RequestRefused("the edge is not up yet", status=503)
+        return await browsers.order(site, mode)
 
     # --- certificates ---
 

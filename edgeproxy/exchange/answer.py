@@ -32,6 +32,7 @@ from edgeproxy.errors import Corrupt, EdgeError, OriginError, OriginFailing, Ori
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.ahead import ReadAhead
 from edgeproxy.exchange.block_api import BlockApi
+from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.cache import Cache, Found
 from edgeproxy.exchange.consequences import Consequences
 from edgeproxy.exchange.deliver import Delivery
@@ -73,6 +74,7 @@ class Parts:
     tracing: Tracing
     ledger: LedgerFiles
     blocks: BlockApi
+    browser: BrowserPaths
 
 
 class Answerer:
@@ -82,8 +84,9 @@ class Answerer:
         self._cache = parts.cache
         self._fetcher = parts.fetcher
         self._delivery = parts.delivery
-        self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks)
+        self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks, parts.browser)
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
+        self._browser = parts.browser
         self._clock = parts.clock
         self._tracing = parts.tracing
 
@@ -91,6 +94,8 @@ class Answerer:
         """Answer to the end of the message, or break the connection off. Raises ClientGone, RequestRefused."""
         try:
             await self._route(exchange)
+            if "service-worker" in exchange.request.fields:
+                self._browser.look(exchange)
         except OriginError as error:
             exchange.span.fail(error)
             exchange.metrics.origin_errors.add(error.proxy_error)

@@ -24,7 +24,10 @@ from edgeproxy.wire.negotiate import PREFERENCE, select_coding
 
 # Fields that make the answer depend on more than the shape; such requests take the long way.
 _COLD = frozenset(
-    ("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma", "authorization", "expect", "max-forwards")
+    (
+        *("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma", "authorization", "expect"),
+        *("max-forwards", "service-worker"),
+    )
 )
 
 PLAIN_GET = parse_request_head(b"GET / HTTP/1.1\r\nHost: plain\r\n\r\n", Limits())

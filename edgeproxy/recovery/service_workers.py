@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, get_args
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -29,7 +29,7 @@ from edgeproxy.recovery.worker_state import Kept, Orders, load_state, save_state
 
 log = logging.getLogger("edgeproxy.recovery")
 
-Order = Literal["on", "observe", "bypass", "kill", "config"]
+ORDERS: Final[dict[str, Mode | None]] = {"on": "on", "observe": "observe", "bypass": "bypass", "kill": "kill", "config": None}
 """What an operator says; `config` takes the last order back."""
 
 ALL_SITES: Final = ""
@@ -196,22 +196,23 @@ class ServiceWorkers:
         """Whether pages of `host` get the script that registers our worker."""
         return self.mode(site, host) in ("on", "observe")
 
-    async def order(self, site: str | None, order: Order) -> None:
+    async def order(self, site: str | None, order: str) -> None:
         """An operator's order, for one site by its name or for all; durable when this returns. Raises RequestRefused, StoreError.
 
         It also forgets which hosts had a service worker of their own: who orders has looked.
         """
-        if order not in get_args(Order):
-            raise RequestRefused(f"mode must be one of {', '.join(get_args(Order))}", mode=order)
+        if order not in ORDERS:
+            raise RequestRefused(f"mode must be one of {', '.join(ORDERS)}", mode=order)
         if site is not None and site not in self._sites:
             raise RequestRefused("no such site is configured", status=404, site=site)
         overrides = dict(self._kept.overrides)
         if site is None:
             overrides.clear()
-        if order == "config":
+        mode = ORDERS[order]
+        if mode is None:
             overrides.pop(site or ALL_SITES, None)
         else:
-            overrides[site or ALL_SITES] = order
+            overrides[site or ALL_SITES] = mode
         hosts = None if site is None else self._sites[site].hosts
         own = {} if hosts is None else {host: at for host, at in self._kept.own.items() if not is_of(host, hosts)}
         self._change(overrides=overrides, own=own)

@@ -1,10 +1,12 @@
 """Spans that a browser sends, read and stripped: what remains may go to the operator's collector.
 
-Owns: what of an OTLP/HTTP JSON request is believed (opentelemetry-proto, "OTLP/HTTP", JSON Protobuf Encoding). Pure: the time is told.
+Owns: what of an OTLP/HTTP JSON request is believed (opentelemetry-proto, "OTLP/HTTP", JSON Protobuf Encoding). Pure: the time is
+told.
 
-Anybody can post here, and what he posts will be looked at beside the edge's own spans. So a span is taken only when its ids, times
-and name have their form; of its attributes those that `ALLOWED` names remain, as short text, numbers and booleans; the resource is
-never the client's: whoever reads the trace sees that it came from a browser. Unknown fields are ignored, as OTLP asks of receivers.
+Anybody can post here, and what he posts will be looked at beside the edge's own spans. So a span is taken only when its ids,
+times and name have their form; of its attributes those that `ALLOWED` names remain, as short text, numbers and booleans; the
+resource is never the client's: whoever reads the trace sees that it came from a browser. Unknown fields are ignored, as OTLP asks
+of receivers.
 """
 
 import re
@@ -41,35 +43,35 @@ _Hex = Annotated[str, msgspec.Meta(max_length=32)]
 _Number = str | int
 
 
-class _Value(msgspec.Struct, rename="camel"):
+class _Value(msgspec.Struct, frozen=True, rename="camel"):
     string_value: str | None = None
     bool_value: bool | None = None
     int_value: _Number | None = None
     double_value: float | None = None
 
 
-class _Pair(msgspec.Struct):
+class _Pair(msgspec.Struct, frozen=True):
     key: str
     value: _Value = _Value()
 
 
-class _Event(msgspec.Struct, rename="camel"):
+class _Event(msgspec.Struct, frozen=True, rename="camel"):
     time_unix_nano: _Number = 0
     name: str = ""
     attributes: tuple[_Pair, ...] = ()
 
 
-class _Link(msgspec.Struct, rename="camel"):
+class _Link(msgspec.Struct, frozen=True, rename="camel"):
     trace_id: _Hex = ""
     span_id: _Hex = ""
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, frozen=True):
     code: int = 0
     message: str = ""
 
 
-class _Span(msgspec.Struct, rename="camel"):
+class _Span(msgspec.Struct, frozen=True, rename="camel"):
     trace_id: _Hex
     span_id: _Hex
     name: str
@@ -83,15 +85,15 @@ class _Span(msgspec.Struct, rename="camel"):
     status: _Status = _Status()
 
 
-class _Scope(msgspec.Struct, rename="camel"):
+class _Scope(msgspec.Struct, frozen=True, rename="camel"):
     spans: tuple[_Span, ...] = ()
 
 
-class _Resource(msgspec.Struct, rename="camel"):
+class _Resource(msgspec.Struct, frozen=True, rename="camel"):
     scope_spans: tuple[_Scope, ...] = ()
 
 
-class _Request(msgspec.Struct, rename="camel"):
+class _Request(msgspec.Struct, frozen=True, rename="camel"):
     resource_spans: tuple[_Resource, ...] = ()
 
 

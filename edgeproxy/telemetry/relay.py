@@ -1,10 +1,12 @@
 """The relay of browsers' spans to the operator's collector: a thread of its own, with a bounded queue.
 
 Owns: where they go (endpoint, headers and time-outs are those of the edge's own spans), under which resource, and how many may
-wait. Must not judge spans (`browser_spans`), and never waits on the event loop. The SDK is imported only where there is a collector.
+wait. Must not judge spans (`browser_spans`), and never waits on the event loop. The SDK is imported only where there is a
+collector.
 """
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -149,7 +151,5 @@ def _join(thread: threading.Thread, limit: float, loop: asyncio.AbstractEventLoo
         if not done.done():
             done.set_result(None)
 
-    try:
+    with contextlib.suppress(RuntimeError):  # the loop closed: nobody waits any more
         loop.call_soon_threadsafe(tell)
-    except RuntimeError:
-        pass  # the loop closed: nobody waits any more
