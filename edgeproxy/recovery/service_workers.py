@@ -161,6 +161,7 @@ class ServiceWorkers:
                 max_stale=int(settings.max_stale),
                 mirrors=settings.mirrors,
                 tag_fields=site.policy().tag_fields,
+                ignore_query=site.cache.ignore_query,
                 validators=validators,
             )
         return made

@@ -36,6 +36,8 @@ class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mirrors: tuple[str, ...] = ()
     tag_fields: tuple[str, ...] = ()
     """Response fields with the tags that a purge can name: an export decides by them what may still be served."""
+    ignore_query: tuple[str, ...] = ()
+    """Query parameters that do not make another page."""
     validators: Quorum | None = None
 
 

@@ -101,6 +101,23 @@ class StandInBackend:
         self.asked.append(("reload",))
         return self.faults
 
+    def service_workers(self) -> dict[str, Any]:
+        receipts = {
+            "last": 1_764_000_000_000,
+            "day": 3,
+            "served": 2,
+            "by_source": {"cache": 2, "none": 1},
+            "by_cause": {"network": 3},
+        }
+        site = {"site": "example.org", "mode": "on", "configured": "on", "ordered": None, "percent": 50, "mirrors": [], "own": []}
+        return {"serial": 7, "sites": [{**site, "serial": 7, "receipts": receipts}]}
+
+    async def order_workers(self, site: str | None, mode: str) -> dict[str, Any]:
+        self.asked.append(("order", site, mode))
+        if mode == "never":
+            raise RequestRefused("mode must be one of on, observe, bypass, kill, config", mode=mode)
+        return self.service_workers()
+
     async def ledger_head(self) -> dict[str, Any]:
         return {
             "origin": "edge-1/.edge/ledger",
