@@ -85,7 +85,8 @@ class AdminBackend(Protocol):
         """What visitors' service workers are to do, and whom they saved within the last day; times in ms.
 
         {"serial", "sites": [{"site", "mode", "configured", "ordered": mode or null, "percent", "mirrors": [], "own": [hosts with
-        a service worker of the site's own], "serial", "receipts": {"last", "day", "served", "by_source": {}, "by_cause": {}}}]}
+        a service worker of the site's own], "serial", "receipts": {"last", "day", "served", "unproved", "by_source": {},
+        "by_cause": {}}}]}
         """
         ...
 

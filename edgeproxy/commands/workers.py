@@ -76,17 +76,17 @@ def print_workers(answer: dict[str, Any]) -> None:
         rows.append(
             (
                 site.get("site"),
-                site.get("mode"),
-                "order" if site.get("ordered") else "config",
+                f"{site.get('mode')} (ordered)" if site.get("ordered") else site.get("mode"),
                 f"{site.get('percent')} %",
                 receipts.get("served"),
+                receipts.get("unproved"),
                 _counts(receipts.get("by_source")),
                 _counts(receipts.get("by_cause")),
                 time_text(receipts.get("last")),
                 ", ".join(site.get("own") or ()),
             )
         )
-    heads = ("service worker", "mode", "by", "visitors#", "saved in 24 h#", "from", "because of", "last", "yields at")
+    heads = ("service worker", "mode", "visitors#", "saved in 24 h#", "unproved#", "from", "because of", "last", "yields at")
     print_table(heads, rows)
 
 

@@ -39,6 +39,7 @@ from edgeproxy.recovery.receipts import (
     make_token,
     outcome_label,
     parse_report,
+    tells_of_a_lie,
 )
 from edgeproxy.recovery.saved import Saved
 from edgeproxy.storage.ledger_rows import read_rows
@@ -202,7 +203,8 @@ class ReceiptBook:
             if receipt.source != "mirror" or not self.takes_mirrored(sender.site):
                 return "block"
             block = None
-        if block is None and receipt.source in ("cache", "edge"):
+        is_lie = tells_of_a_lie(receipt.cause)
+        if is_lie != (block is None) and receipt.source in ("cache", "edge"):
             return "block"
         return self._gather((sender.site, url, receipt.source, receipt.cause, block), receipt)
 

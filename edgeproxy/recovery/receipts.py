@@ -29,9 +29,10 @@ FUTURE_MILLISECONDS: Final = 5 * 60_000
 """How far a browser's clock may be ahead of ours."""
 
 KNOWN_CAUSES: Final = frozenset(
-    ("network", "timeout", "hang", "status-500", "status-502", "status-503", "status-504", "mirror-bad", "cache-bad")
+    ("network", "timeout", "hang", "status-500", "status-502", "status-503", "status-504", "cache-bad", "edge-bad", "mirror-bad")
 )
 """Those that are counted by name; another one is counted as "other"."""
+_BAD: Final = "-bad"
 KNOWN_OUTCOMES: Final = frozenset(
     (
         *("registered", "updated", "removed", "killed", "disabled", "foreign_sw", "unsupported", "insecure", "tt_blocked"),
@@ -132,6 +133,11 @@ def identity_of(host: str, receipt: Reported) -> bytes:
 def cause_label(cause: str) -> str:
     """The cause as counters name it."""
     return cause if cause in KNOWN_CAUSES else "other"
+
+
+def tells_of_a_lie(cause: str) -> bool:
+    """Whether a worker reports that something did not prove itself. It was not served, and is no block of ours."""
+    return cause.endswith(_BAD)
 
 
 def outcome_label(outcome: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgeproxy.clock import Instant
 from edgeproxy.ledger.drafts import Source
-from edgeproxy.recovery.receipts import cause_label
+from edgeproxy.recovery.receipts import cause_label, tells_of_a_lie
 
 HOURS: Final = 24
 _HOUR: Final = 3_600_000
@@ -32,7 +32,9 @@ class Saved:
             del self._hours[min(self._hours)]
 
     def view(self, site: str, now: Instant) -> dict[str, Any]:
-        """{"last": ms or null, "day": receipts of 24 hours, "served": those with a copy, "by_source": {}, "by_cause": {}}."""
+        """{"last": ms or null, "day": receipts of 24 hours, "served": those with a copy, "unproved": those of copies that did not
+        prove themselves and were not served, "by_source": {}, "by_cause": {}}."""
+        served = unproved = 0
         by_source: dict[str, int] = {}
         by_cause: dict[str, int] = {}
         for hour, counts in self._hours.items():
@@ -40,13 +42,18 @@ class Saved:
                 continue
             for (name, source, cause), count in counts.items():
                 if name == site:
+                    if tells_of_a_lie(cause):
+                        unproved += count
+                    elif source != "none":
+                        served += count
                     by_source[source] = by_source.get(source, 0) + count
                     by_cause[cause] = by_cause.get(cause, 0) + count
         total = sum(by_source.values())
         return {
             "last": self._last.get(site),
             "day": total,
-            "served": total - by_source.get("none", 0),
+            "served": served,
+            "unproved": unproved,
             "by_source": dict(sorted(by_source.items())),
             "by_cause": dict(sorted(by_cause.items())),
         }

@@ -153,7 +153,9 @@ async def test_receipts_become_blocks_that_say_who_was_saved(tmp_path: Path) -> 
             answer = await post(client, token, good, receipt(url, height, served=now - 5), good)
             assert (answer.status, json.loads(answer.body)) == (202, {"accepted": 2, "duplicate": 1, "refused": 0})
             none = receipt(f"{client.base}/never", None, source="none", cause="status-503", served=now)
+            tampered = receipt(url, None, cause="cache-bad", served=now)
             refused = [
+                receipt(url, height, cause="edge-bad", source="edge", served=now),
                 receipt("http://other.example/page", height, served=now),
                 receipt(url, height + 100, served=now),
                 receipt(f"{client.base}/other", height, served=now),
@@ -164,31 +166,31 @@ async def test_receipts_become_blocks_that_say_who_was_saved(tmp_path: Path) -> 
             answer = await client.ask(
                 RECEIPTS,
                 "POST",
-                data=json.dumps({"token": token, "receipts": [none, *refused]}),
+                data=json.dumps({"token": token, "receipts": [none, tampered, *refused]}),
                 headers={"Content-Type": "text/plain;charset=UTF-8", "Origin": client.base},
             )
-            assert json.loads(answer.body) == {"accepted": 1, "duplicate": 0, "refused": 6}
+            assert json.loads(answer.body) == {"accepted": 2, "duplicate": 0, "refused": 7}
             assert answer["Access-Control-Allow-Origin"] == client.base
 
             async def written() -> list[dict[str, object]] | None:
                 shown = [await edge.backend.ledger_show(at) for at in range(height + 1, edge.sequencer.head().size)]
                 found = [each for each in shown if each is not None and each["block"]["op"] == "receipt"]
-                return found if len(found) == 2 else None
+                return found if len(found) == 3 else None
 
-            blocks = {each["block"]["source"]: each for each in await until(written)}  # type: ignore[index]
-            saved = blocks["cache"]["block"]
-            assert blocks["cache"]["url"] == url
+            blocks = {(each["block"]["source"], each["block"]["cause"]): each for each in await until(written)}  # type: ignore[index]
+            saved = blocks["cache", "network"]["block"]
+            assert blocks["cache", "network"]["url"] == url
             assert saved["count"] == 2  # type: ignore[index]
             assert saved["block"] == height  # type: ignore[index]
             assert saved["served"] == now  # type: ignore[index]
             assert saved["trace"] == "ab" * 16  # type: ignore[index]
-            assert blocks["none"]["block"]["cause"] == "status-503"  # type: ignore[index]
+            assert blocks["none", "status-503"]["block"]["block"] is None  # type: ignore[index]
             (shown,) = (await edge.backend.status())["service_workers"]["sites"]
-            assert shown["receipts"]["by_source"] == {"cache": 2, "none": 1}
-            assert (shown["receipts"]["day"], shown["receipts"]["served"]) == (3, 2)
+            assert shown["receipts"]["by_source"] == {"cache": 3, "none": 1}
+            assert [shown["receipts"][name] for name in ("day", "served", "unproved")] == [4, 2, 1]
             text = edge.backend.metrics().decode()
             assert 'edgeproxy_receipts_total{site="*",source="cache",cause="network"} 2' in text
-            assert 'edgeproxy_receipts_refused_total{reason="block"} 3' in text
+            assert 'edgeproxy_receipts_refused_total{reason="block"} 4' in text
 
             report = await client.ask(RECEIPTS, "POST", data=b'{"register":"foreign_sw"}', headers={"Content-Type": "text/plain"})
             assert report.status == 204
@@ -200,7 +202,7 @@ async def test_receipts_become_blocks_that_say_who_was_saved(tmp_path: Path) -> 
             saved_before = edge.browsers.receipts.saved
 
             async def recalled() -> bool | None:
-                return saved_before.view("*", edge.clock.now())["day"] == 3 or None
+                return saved_before.view("*", edge.clock.now())["day"] == 4 or None
 
             await until(recalled)
 

@@ -68,6 +68,7 @@ class StandInBackend:
             },
             "ledger": {**await self.ledger_head(), "pending": 1},
             "certificates": await self.certificates(),
+            "service_workers": self.service_workers(),
         }
 
     async def certificates(self) -> list[dict[str, Any]]:
@@ -106,6 +107,7 @@ class StandInBackend:
             "last": 1_764_000_000_000,
             "day": 3,
             "served": 2,
+            "unproved": 0,
             "by_source": {"cache": 2, "none": 1},
             "by_cause": {"network": 3},
         }

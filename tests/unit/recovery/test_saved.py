@@ -11,15 +11,17 @@ def test_receipts_are_counted_by_source_and_cause_for_a_day() -> None:
     saved = Saved()
     saved.add("a", "cache", "network", NOW, 3)
     saved.add("a", "none", "made-up", Instant(NOW - HOUR), 2)
+    saved.add("a", "mirror", "mirror-bad", NOW, 4)
     saved.add("b", "edge", "hang", NOW, 1)
     saved.add("a", "mirror", "hang", Instant(NOW - 30 * HOUR), 5)
     view = saved.view("a", NOW)
     assert view == {
         "last": NOW,
-        "day": 5,
+        "day": 9,
         "served": 3,
-        "by_source": {"cache": 3, "none": 2},
-        "by_cause": {"network": 3, "other": 2},
+        "unproved": 4,
+        "by_source": {"cache": 3, "mirror": 4, "none": 2},
+        "by_cause": {"mirror-bad": 4, "network": 3, "other": 2},
     }
     later = saved.view("a", Instant(NOW + 26 * HOUR))
     assert (later["day"], later["last"]) == (0, NOW)
