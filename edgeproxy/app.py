@@ -81,7 +81,6 @@ class Edge:
         self.draining = False
         self.started = self.clock.monotonic()
         self._closing = contextlib.AsyncExitStack()
-        self.browsers: Browsers | None = None
 
     async def start(self) -> None:
         """Build and join everything; serve. Raises StartError with nothing left running."""
@@ -142,8 +141,6 @@ class Edge:
 
     def _committed(self, committed: Sequence[Committed]) -> None:
         self.metrics.ledger_blocks += len(committed)
-        if self.browsers is not None:
-            self.browsers.committed(committed)
 
     async def _open_cache(self, fold: Fold) -> None:
         config = self.config
@@ -179,7 +176,7 @@ class Edge:
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
         published = config.ledger.publish
         self.block_api = BlockApi(self.cache, self.sequencer.publication, sites, is_published=published)
-        browsers = self.browsers = await self._open_browsers()
+        self.browsers = await self._open_browsers()
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -189,10 +186,11 @@ class Edge:
             tracing=self.tracing,
             ledger=self.ledger_files,
             blocks=self.block_api,
-            browser=browsers.paths,
+            browser=self.browsers.paths,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.handler.look = self.browsers.paths.look
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)
@@ -338,8 +336,7 @@ class Edge:
         self.retention.quota = config.edge.disk
         self.ledger_files.is_published = self.block_api.is_published = config.ledger.publish
         self.block_api.sites = sites
-        if self.browsers is not None:
-            await self.browsers.apply(config)
+        await self.browsers.apply(config)
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
@@ -361,8 +358,7 @@ class Edge:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            if self.browsers is not None:
-                await self.browsers.workers.sweep()
+            await self.browsers.workers.sweep()
             try:
                 evicted = await self.retention.enforce()
             except EdgeError as error:

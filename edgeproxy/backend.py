@@ -65,14 +65,10 @@ class Backend:
     # --- service workers
 
     def service_workers(self) -> Json:
-        browsers = self._edge.browsers
-        return browsers.status() if browsers is not None else {"serial": 0, "sites": []}
+        return self._edge.browsers.status()
 
     async def order_workers(self, site: str | None, mode: str) -> Json:
-        browsers = self._edge.browsers
-        if browsers is None:
-            raise RequestRefused("the edge is not up yet", status=503)
-        return await browsers.order(site, mode)
+        return await self._edge.browsers.order(site, mode)
 
     # --- certificates ---
 

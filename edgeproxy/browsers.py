@@ -64,6 +64,7 @@ class Browsers:
             mirror=MirrorPaths(self.digests, self.workers.control, around.sites),
             saw_own=self.workers.saw_own,
         )
+        self._recalling: asyncio.Task[None] | None = None
         self._count(BrowserCounts(around.metrics))
 
     def _count(self, counts: BrowserCounts) -> None:
@@ -87,11 +88,21 @@ class Browsers:
         await asyncio.to_thread(self.workers.start, config.sites)
         await asyncio.to_thread(self.receipts.start)
         self.relay.start()
-        size = self._around.sequencer.head().size
-        spawn(self.receipts.recall(size, self._around.cache.db), name="receipts.recall")
+        sequencer = self._around.sequencer
+        told = sequencer.on_commit
+
+        def committed(batch: Sequence[Committed]) -> None:
+            told(batch)
+            self.committed(batch)
+
+        sequencer.on_commit = committed
+        self._recalling = spawn(self.receipts.recall(sequencer.head().size, self._around.cache.db), name="receipts.recall")
 
     async def stop(self) -> None:
         """Hand over what is pending; the sequencer still runs."""
+        if self._recalling is not None:
+            self._recalling.cancel()
+            await asyncio.wait((self._recalling,))
         await self.receipts.stop()
         await self.relay.stop()
         await self.workers.sweep()

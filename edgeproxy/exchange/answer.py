@@ -86,7 +86,6 @@ class Answerer:
         self._delivery = parts.delivery
         self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks, parts.browser)
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
-        self._browser = parts.browser
         self._clock = parts.clock
         self._tracing = parts.tracing
 
@@ -94,8 +93,6 @@ class Answerer:
         """Answer to the end of the message, or break the connection off. Raises ClientGone, RequestRefused."""
         try:
             await self._route(exchange)
-            if "service-worker" in exchange.request.fields:
-                self._browser.look(exchange)
         except OriginError as error:
             exchange.span.fail(error)
             exchange.metrics.origin_errors.add(error.proxy_error)

@@ -40,6 +40,7 @@ OWN_MILLISECONDS: Final = 30 * 86_400_000
 """Browsers look for a new version of a script once a day at least: who was not seen for so long is gone."""
 KEY_MILLISECONDS: Final = 30 * 86_400_000
 """How long a key that was rotated away stays in the script: copies on mirrors are proved with it."""
+MAX_NOTES: Final = 256
 _SEEN_AGAIN: Final = 3_600_000
 
 
@@ -88,6 +89,7 @@ class ServiceWorkers:
         self._sites: dict[str, Site] = {}
         self._kept = Kept()
         self._dirty = False
+        self._notes: dict[tuple[int, str, str, str], bytes] = {}
         self._saving = asyncio.Lock()
 
     def __repr__(self) -> str:
@@ -239,8 +241,17 @@ class ServiceWorkers:
 
     def control(self, site: str, host: str) -> bytes | None:
         """The signed control document for `host`; None for a site that is not configured."""
-        control = control_of(self._kept, site, host, self._salt(site))
-        return None if control is None else self._log.statement("control", statement_of(control))
+        # The text follows from serial and host, and the signature from text and key: nothing need be signed twice.
+        key = (self._kept.serial, str(self._log.log), site, host)
+        note = self._notes.get(key)
+        if note is None:
+            control = control_of(self._kept, site, host, self._salt(site))
+            if control is None:
+                return None
+            if len(self._notes) >= MAX_NOTES:
+                self._notes.clear()
+            note = self._notes[key] = self._log.statement("control", statement_of(control))
+        return note
 
     def worker_values(self, site: str, host: str, version: str) -> dict[str, Any] | None:
         """What goes in front of the worker's script; None when the script is to be the one that removes it."""

@@ -95,7 +95,6 @@ async def test_without_a_collector_spans_go_nowhere(tmp_path: Path) -> None:
     async with running_site() as site, running_edge(tmp_path, site.url) as (edge, client):
         assert (await post(client, request())).status == 204
         assert (await post(client, b"{")).status == 204
-        assert edge.browsers is not None
         assert not edge.browsers.relay.is_open
 
 

@@ -111,7 +111,6 @@ async def test_a_mirror_is_what_the_edge_would_give_and_is_kept_up_to_date(
         damaged = folder / "blocks" / f"{name(pages[1])}.json"
         damaged.write_bytes(damaged.read_bytes().replace(b'"length":300000', b'"length":300001'))
         (folder / "notes.txt").write_text("of the operator")
-        assert edge.browsers is not None
         await edge.browsers.order(None, "kill")
         third = export(data, folder, HOST)
         left = proved(folder, log)

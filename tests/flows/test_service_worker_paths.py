@@ -83,7 +83,6 @@ async def test_the_worker_its_orders_and_its_end_are_at_fixed_urls_and_survive_a
             assert (await client.ask(CONTROL, "POST", data=b"x")).status == 405
 
             # Layers 1 and 2 of the kill switch, and the page's script.
-            assert edge.browsers is not None
             await edge.browsers.order(None, "kill")
             killed = control_of(edge, await client.ask(CONTROL))
             assert killed.mode == "kill"
@@ -99,7 +98,6 @@ async def test_the_worker_its_orders_and_its_end_are_at_fixed_urls_and_survive_a
             again = control_of(edge, await client.ask(CONTROL))
             assert again.mode == "kill", "an operator's order outlives the process"
             assert again.serial > killed.serial
-            assert edge.browsers is not None
             await edge.browsers.order("127.0.0.1", "observe")
             assert control_of(edge, await client.ask(CONTROL)).mode == "observe"
             await edge.browsers.order(None, "config")
@@ -116,13 +114,11 @@ async def test_a_site_that_never_had_it_gets_the_script_that_removes_it(tmp_path
     async with running_site() as site, running_edge(tmp_path, site.url) as (edge, client):
         assert (await client.ask(WORKER)).body == PLACEHOLDERS["kill.js"]
         assert control_of(edge, await client.ask(CONTROL)).mode == "kill"
-        assert edge.browsers is not None
         assert not edge.browsers.workers.is_injected("*", "127.0.0.1")
 
 
 async def test_ours_yields_to_a_service_worker_of_the_site(tmp_path: Path) -> None:
     async with running_site() as site, running_edge(tmp_path, site.url, site=ON) as (edge, client):
-        assert edge.browsers is not None
         workers = edge.browsers.workers
         assert workers.is_injected("*", "127.0.0.1")
         script = {"Service-Worker": "script", "Sec-Fetch-Dest": "serviceworker"}
@@ -146,7 +142,6 @@ async def test_receipts_become_blocks_that_say_who_was_saved(tmp_path: Path) -> 
         async with running_edge(tmp_path, site.url, site=ON) as (edge, client):
             stored = await client.recorded("/page?max-age=60")
             height, url, now = int(stored["Edge-Block"]), f"{client.base}/page?max-age=60", edge.clock.now()
-            assert edge.browsers is not None
             edge.browsers.receipts._window = 0.2
             token = (await client.ask(CONTROL))["Edge-Receipt-Token"]
             good = receipt(url, height, served=now, trace="ab" * 16)
@@ -198,7 +193,6 @@ async def test_receipts_become_blocks_that_say_who_was_saved(tmp_path: Path) -> 
 
         async with running_edge(tmp_path, site.url, site=ON) as (edge, client):
             assert json.loads((await post(client, token, good)).body)["duplicate"] == 1, "known after a restart too"
-            assert edge.browsers is not None
             saved_before = edge.browsers.receipts.saved
 
             async def recalled() -> bool | None:
