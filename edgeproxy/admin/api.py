@@ -232,7 +232,12 @@ class AdminServer:
     async def _order_workers(self, request: web.Request) -> web.Response:
         body = await _body(request)
         mode, site = body.get("mode"), body.get("site")
-        if not {"mode"} <= set(body) <= {"mode", "site"} or not isinstance(mode, str) or not isinstance(site, str | None):
+        if (
+            not {"mode"} <= set(body) <= {"mode", "site"}
+            or not isinstance(mode, str)
+            or not isinstance(site, str | None)
+            or site == ""
+        ):
             raise RequestRefused('body must be {"mode": what to do, "site": a host of the site, or null for all}')
         return _json(await self._backend.order_workers(site, mode))
 
