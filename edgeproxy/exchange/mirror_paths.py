@@ -17,7 +17,7 @@ from urllib.parse import quote
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.exchange import Exchange
-from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, NOT_KEPT, asking_host
+from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, NOT_KEPT, asking_host, json_page
 from edgeproxy.exchange.pages import Page
 from edgeproxy.exchange.site import Sites
 from edgeproxy.ledger.digests import url_digest
@@ -69,6 +69,10 @@ class UrlDigests:
         return {url_digest(self._salt(site), url): url for url, site in listed}
 
 
+def _absent() -> Page:
+    return json_page(404, {"error": "this mirror has no such file"}, FOR_ALL)
+
+
 class MirrorPaths:
     """`control`: the signed document for a host of a site, by their names; None where there is none."""
 
@@ -78,20 +82,24 @@ class MirrorPaths:
         self._sites = sites
 
     async def resolve(self, exchange: Exchange) -> Request | Page | None:
-        """What a request below `PREFIX` amounts to: a request for another path, or the whole answer; None for no such name."""
+        """What a request below `PREFIX` amounts to: a request for another path, or the whole answer; None for any other path.
+
+        What is not there is said with the fields that let a page of another origin read it: without them it would be a failure of
+        the mirror to the one who asks.
+        """
         request = exchange.request
         if not request.path.startswith(PREFIX):
             return None
         name = request.path.removeprefix(PREFIX)
         if name == "control" and request.method in ("GET", "HEAD"):
-            return self._control(exchange)
+            return self._control(exchange) or _absent()
         if name.startswith("ledger/"):
             return replace(request, target=f"/.edge/{name}")
         if _body(name) is not None:
             return replace(request, target=f"/.edge/api/v1/{name}")
         found = _block(name)
         url = await self._digests.url(Digest(bytes.fromhex(found[1]))) if found is not None else None
-        return None if url is None else replace(request, target=f"/.edge/api/v1/blocks?url={quote(url, safe='')}")
+        return _absent() if url is None else replace(request, target=f"/.edge/api/v1/blocks?url={quote(url, safe='')}")
 
     def _control(self, exchange: Exchange) -> Page | None:
         site, host = exchange.site, exchange.request.host
