@@ -5,6 +5,7 @@ decide.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from edgeproxy.telemetry.browser_counts import BrowserCounts
 from edgeproxy.telemetry.metrics import Metrics
 from edgeproxy.telemetry.relay import Relay
 from edgeproxy.telemetry.trace_settings import TracingSettings
+
+log = logging.getLogger("edgeproxy")
 
 SPANS_OF_ONE = Limit(burst=20, rate=1.0)
 SPANS_OF_ALL = Limit(burst=200, rate=50)
@@ -85,6 +88,8 @@ class Browsers:
 
     async def start(self, config: Config) -> None:
         """Be ready. Raises StartError."""
+        if self.paths.files.missing and any(site.service_worker.mode != "off" for site in config.sites):
+            log.error("service workers cannot be served, build them or install a release: %s", ", ".join(self.paths.files.missing))
         await asyncio.to_thread(self.workers.start, config.sites)
         await asyncio.to_thread(self.receipts.start)
         self.relay.start()

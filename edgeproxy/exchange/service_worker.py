@@ -7,8 +7,8 @@ A worker that is registered stays until its script says otherwise: 404 and 410 l
 missing where the edge answers: it is the worker, or the script that deletes what the worker kept and unregisters it.
 """
 
+import contextlib
 import json
-import logging
 from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import Any, Final, Protocol
@@ -19,8 +19,6 @@ from edgeproxy.exchange.pages import Page
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
-
-log = logging.getLogger("edgeproxy.exchange")
 
 FOLDER: Final = "service_worker_files"
 """In the package: what is built from the sources of the service worker."""
@@ -69,14 +67,12 @@ class Orders(Protocol):
 
 
 def load_scripts() -> dict[str, bytes]:
-    """The built scripts in the package; what is not there is left out, and said."""
+    """The built scripts in the package; what is not there is left out, and its path is 404."""
     folder = resources.files("edgeproxy") / FOLDER
     found = {}
     for name in SCRIPTS:
-        try:
+        with contextlib.suppress(OSError):
             found[name] = (folder / name).read_bytes()
-        except OSError:
-            log.error("%s is not in this package: build the service worker, or install a release", name)
     return found
 
 
@@ -87,6 +83,7 @@ class WorkerFiles:
         self._orders = orders
         self._token = token
         self._scripts = scripts
+        self.missing = tuple(name for name in SCRIPTS if name not in scripts)
         # Names the shell cache of the worker, which holds all of them: it changes whenever one of them does.
         self._version = sha256(b"\0".join(scripts.get(name, b"") for name in SCRIPTS)).hex()[:16]
 
