@@ -89,7 +89,8 @@ class Browsers:
     async def start(self, config: Config) -> None:
         """Be ready. Raises StartError."""
         if self.paths.files.missing and any(site.service_worker.mode != "off" for site in config.sites):
-            log.error("service workers cannot be served, build them or install a release: %s", ", ".join(self.paths.files.missing))
+            missing = ", ".join(self.paths.files.missing)
+            log.error("service workers cannot be served; build them, or install a release: %s", missing)
         await asyncio.to_thread(self.workers.start, config.sites)
         await asyncio.to_thread(self.receipts.start)
         self.relay.start()

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from edgeproxy.errors import ProofRefused, StartError
-from edgeproxy.ledger.note_keys import ED25519, parse_verifier
+from edgeproxy.ledger.note_keys import ED25519, Verifier, parse_verifier
 from edgeproxy.serving import addresses
 from edgeproxy.serving.addresses import Address
 
@@ -338,13 +338,26 @@ def _is_this_machine(host: str) -> bool:
 def parse_verifier_key(value: Any) -> str:
     """The public key of a log, as `edgeproxy ledger head` prints it (C2SP signed-note)."""
     allowed = 'NAME+HASH+KEY, as "edgeproxy ledger head" prints it on the other edge'
-    try:
-        verifier = parse_verifier(value if isinstance(value, str) else "")
-    except ProofRefused as error:
-        raise Unfit(f"is not a verifier key ({error.text})", allowed) from None
+    verifier = _verifier(value, allowed)
     if verifier.kind != ED25519:
         raise Unfit("is not the key of a log", allowed)
     return str(verifier)
+
+
+def parse_cosigner_key(value: Any) -> str:
+    """The verifier key of one who cosigns (C2SP tlog-cosignature)."""
+    allowed = 'the key that `edgeproxy validator init` printed, like "validator.example.org+1a2b3c4d+BE5d…"'
+    verifier = _verifier(value, allowed)
+    if verifier.kind == ED25519:
+        raise Unfit("is the key of a log, which does not cosign", allowed)
+    return str(verifier)
+
+
+def _verifier(value: Any, allowed: str) -> Verifier:
+    try:
+        return parse_verifier(value if isinstance(value, str) else "")
+    except ProofRefused as error:
+        raise Unfit(f"is not a verifier key ({error.text})", allowed) from None
 
 
 def listed(what: str, *, least: int = 0, most: int | None = None) -> Callable[[Any], tuple[Any, ...]]:

@@ -36,6 +36,7 @@ from edgeproxy.recovery.mirror_choice import Choosing
 from edgeproxy.recovery.mirror_files import BLOCKS, BODIES, CONTROL, LEDGER, MirrorFolder
 from edgeproxy.recovery.service_workers import control_of, is_of
 from edgeproxy.recovery.worker_state import Kept, Orders, load_state
+from edgeproxy.sequencer.final import read_final
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import read_key
 from edgeproxy.storage.ledger_rows import UNREADABLE, connect_to_read, failure, read_rows, read_state, read_tile
@@ -95,7 +96,9 @@ def export(data: Path, target: Path, host: str | None = None, progress: Progress
     site, host = which_site(kept, host)
     try:
         with closing(connect_to_read(data / LEDGER_FILE)) as connection:
-            source = _open(connection, signer, progress)
+            # Browsers that ask for a quorum take no other checkpoint.
+            final = read_final(data) if kept.orders[site].validators is not None else None
+            source = _open(connection, signer, final, progress)
             return _Export(source, kept, MirrorFolder(target), Shards(data), progress).run(site, host)
     except UNREADABLE as error:
         raise failure(error) from error
@@ -126,12 +129,13 @@ def _covers(orders: Orders, host: str) -> bool:
     return is_of(host, [pattern for pattern in orders.hosts if pattern != "*"])
 
 
-def _open(connection: sqlite3.Connection, signer: Signer, progress: Progress) -> Source:
-    """Replay the ledger up to its last checkpoint. Rows below it never change, so no snapshot is held."""
+def _open(connection: sqlite3.Connection, signer: Signer, final: bytes | None, progress: Progress) -> Source:
+    """Replay the ledger up to `final`, else to its last checkpoint. Rows below it never change, so no snapshot is held."""
     state = read_state(connection)
-    if state.checkpoint is None:
+    note = final or state.checkpoint
+    if note is None:
         raise ProofRefused("ledger has no checkpoint yet; it gets one at the next start of the edge")
-    stated = open_checkpoint(state.checkpoint, signer.verifier, signer.name).checkpoint
+    stated = open_checkpoint(note, signer.verifier, signer.name).checkpoint
     replay = Replay(None, state.genesis, stated.size)
     for start in range(0, stated.size, 4096):
         progress("reading the ledger", start, stated.size)
@@ -140,7 +144,7 @@ def _open(connection: sqlite3.Connection, signer: Signer, progress: Progress) ->
     account = replay.finish()
     if account.watched != stated.root or account.tiles is None:
         raise Corrupt("ledger is damaged, edgeproxy ledger verify names what is", size=stated.size)
-    return Source(connection, signer, state.checkpoint, stated, account.fold, account.tiles)
+    return Source(connection, signer, note, stated, account.fold, account.tiles)
 
 
 class _Export:

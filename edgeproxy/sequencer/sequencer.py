@@ -34,6 +34,7 @@ from edgeproxy.ledger.drafts import (
 )
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
+from edgeproxy.ledger.mldsa import MldsaSigner
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.notes import sign_note
 from edgeproxy.ledger.replay import RawRow, TreeHead
@@ -42,7 +43,7 @@ from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
 from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
 from edgeproxy.storage.ledger_db import LedgerDb
-from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, promote_next, read_key, write_next
+from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, ensure_mldsa_key, promote_next, read_key, write_next
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tasks import spawn
 
@@ -133,7 +134,10 @@ class Sequencer:
         self._task: asyncio.Task[None] | None = None
         self._fold: Fold | None = None
         self._head: TreeHead | None = None
+        self.wants_mldsa = False
+        """Whether checkpoints are signed with ML-DSA-44 too. To be said before `start`."""
         self._signer: Signer | None = None
+        self._mldsa: MldsaSigner | None = None
         self._publication: Publication | None = None
         self._rotating = asyncio.Lock()
 
@@ -153,6 +157,8 @@ class Sequencer:
         # Before anything is signed: does what was signed last still hold?
         folder, name = self._db.path.parent, self.origin
         self._signer, verdict = await asyncio.to_thread(open_key, folder, name, recovered, self.random_bytes)
+        if self.wants_mldsa:
+            self._mldsa = await asyncio.to_thread(ensure_mldsa_key, folder, self.log.name, self.random_bytes)
         self._publication = Publication(self._db, recovered.tiles, recovered.checkpoint)
         if recovered.head.size == 0:
             await self._begin()
@@ -188,7 +194,9 @@ class Sequencer:
 
     def _checkpoint_of(self, head: TreeHead, signer: Signer | None = None) -> bytes:
         signer = signer or self._key()
-        return sign_checkpoint(Checkpoint(signer.name, head.size, head.root), signer)
+        checkpoint = Checkpoint(signer.name, head.size, head.root)
+        note = sign_checkpoint(checkpoint, signer)
+        return note if self._mldsa is None else note + str(self._mldsa.line(checkpoint, self._clock.now() // 1000)).encode()
 
     def _key(self) -> Signer:
         if self._signer is None:
