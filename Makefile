@@ -89,10 +89,11 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
-# One process: tests that measure memory or count syscalls must not share the machine with others.
+# On all processors: first the pure core, test by test; then file by file what starts processes and servers.
 .PHONY: unit
 unit: $(VENV)/.installed-dev
-	@$(BIN)/pytest -m "not crash and not conformance and not scanner"
+	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/fuzz
+	@$(BIN)/pytest --numprocesses auto --dist loadfile -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
 	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
 
 .PHONY: scanners
@@ -113,6 +114,7 @@ bench: $(VENV)/.installed-bench ## benchmarks of the core, then side by side wit
 	@$(BIN)/python -m benchmarks.load
 	@$(BIN)/python -m benchmarks.handshake
 	@$(BIN)/python -m benchmarks.ledger
+	@$(BIN)/python -m benchmarks.validators
 
 # --- parts that are not Python: named and left out where they cannot be had, a failure with CI=true
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.merkle import leaf_hash
-from edgeproxy.ledger.proofs import Nodes, consistency_proof, inclusion_proof
+from edgeproxy.ledger.proofs import Nodes, consistency_proof, inclusion_proof, subtree_root
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_tile
@@ -70,6 +70,11 @@ class Publication:
     async def consistency(self, old: int, new: int) -> tuple[Digest, ...]:
         """That the ledger of `old` blocks is the beginning of that of `new`; as `inclusion`."""
         return await self._proof(new, lambda nodes: consistency_proof(nodes, old, new))
+
+    async def root(self, size: int) -> Digest:
+        """Root of the first `size` blocks; as `inclusion`."""
+        (root,) = await self._proof(size, lambda nodes: (subtree_root(nodes, 0, size),))
+        return root
 
     async def _proof(self, size: int, make: Callable[[Nodes], tuple[Digest, ...]]) -> tuple[Digest, ...]:
         """Make a proof, reading the full tiles of level 0 that it needs: two at most, since all else is in memory."""

@@ -24,6 +24,7 @@ from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import EdgeError, StartError, StoreError, StoreFull
 from edgeproxy.ledger.block import Block, seal_genesis
+from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.drafts import (
     BodyRef,
     Draft,
@@ -34,6 +35,7 @@ from edgeproxy.ledger.drafts import (
 )
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
+from edgeproxy.ledger.mldsa import MldsaSigner
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
@@ -42,7 +44,7 @@ from edgeproxy.sequencer.recovery import Recovered, recover
 from edgeproxy.sequencer.sealing import NOTHING_AHEAD, Ahead, Sealed, Waiting, checkpoint_of, seal_batch
 from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
 from edgeproxy.storage.ledger_db import LedgerDb
-from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, promote_next, read_key, write_next
+from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, ensure_mldsa_key, promote_next, read_key, write_next
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tasks import spawn
 
@@ -117,7 +119,10 @@ class Sequencer:
         self._task: asyncio.Task[None] | None = None
         self._fold: Fold | None = None
         self._head: TreeHead | None = None
+        self.wants_mldsa = False
+        """Whether checkpoints are signed with ML-DSA-44 too. To be said before `start`."""
         self._signer: Signer | None = None
+        self._mldsa: MldsaSigner | None = None
         self._publication: Publication | None = None
         self._rotating = asyncio.Lock()
 
@@ -137,6 +142,8 @@ class Sequencer:
         # Before anything is signed: does what was signed last still hold?
         folder, name = self._db.path.parent, self.origin
         self._signer, verdict = await asyncio.to_thread(open_key, folder, name, recovered, self.random_bytes)
+        if self.wants_mldsa:
+            self._mldsa = await asyncio.to_thread(ensure_mldsa_key, folder, self.log.name, self.random_bytes)
         self._publication = Publication(self._db, recovered.tiles, recovered.checkpoint)
         if recovered.head.size == 0:
             await self._begin()
@@ -153,7 +160,7 @@ class Sequencer:
         frontier.append(block.leaf)
         head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
         # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
-        checkpoint = checkpoint_of(head, self._key())
+        checkpoint = self._checkpoint_of(head, self._key())
         await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head, checkpoint)
         self._head = head
         self._published().advance((block.leaf,), checkpoint)
@@ -162,7 +169,7 @@ class Sequencer:
 
     async def _sign_head(self) -> None:
         """The head has no checkpoint of this key: an older version wrote it, or the key is new."""
-        signed = checkpoint_of(self._committed(), self._key())
+        signed = self._checkpoint_of(self._committed(), self._key())
         checkpoint: bytes | None = signed
         try:
             await self._db.put_checkpoint(signed)
@@ -170,6 +177,13 @@ class Sequencer:
             log.error("the ledger cannot be signed while the disk is full; the next block brings its checkpoint")
             checkpoint = None
         self._published().advance((), checkpoint)
+
+    def _checkpoint_of(self, head: TreeHead, signer: Signer) -> bytes:
+        note = checkpoint_of(head, signer)
+        if self._mldsa is None:
+            return note
+        stated = Checkpoint(signer.name, head.size, head.root)
+        return note + str(self._mldsa.line(stated, self._clock.now() // 1000)).encode()
 
     def _key(self) -> Signer:
         if self._signer is None:
@@ -343,7 +357,7 @@ class Sequencer:
             self._in_flight = ()
 
     def _seal(self, batch: Sequence[Waiting], head: TreeHead, signer: Signer) -> Sealed:
-        return seal_batch(batch, head, self._node, self.fold.genesis_salt, signer)
+        return seal_batch(batch, head, self._node, self.fold.genesis_salt, signer, self._checkpoint_of)
 
     def _look_ahead(self) -> None:
         """While a batch is written to the disk: seal the one after it, if that is full by now."""

@@ -209,6 +209,13 @@ def read_leaves(connection: sqlite3.Connection, size: int) -> Iterator[bytes]:
         yield _bytes(leaf)
 
 
+def read_mentioning(connection: sqlite3.Connection, text: bytes) -> Iterator[RawRow]:
+    """The rows whose block has `text` somewhere in its bytes, by height; raises sqlite3.Error. Reads every block."""
+    heights = connection.execute("SELECT height FROM blocks WHERE instr(raw, ?) ORDER BY height", (text,)).fetchall()
+    for (height,) in heights:
+        yield from read_rows(connection, height, height + 1)
+
+
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
