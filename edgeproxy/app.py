@@ -35,6 +35,7 @@ from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
 from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.keeping import Keep
 from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
@@ -155,7 +156,7 @@ class Edge:
         self.forms = FormMaker()
         self._closing.push_async_callback(self.forms.close)
         self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
-        self.retention = Retention(self.cache, self.sequencer, self.clock, config.edge.disk)
+        self.retention = Retention(self.cache, self.sequencer, self.clock, _keep(config))
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
 
@@ -240,6 +241,7 @@ class Edge:
             gauge(metric, partial(self._certificate_times, instant))
         gauge(names.TLS_ARRIVALS, lambda: {(outcome.value,): float(count) for outcome, count in self.https.outcomes.items()})
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
+        gauge(names.ROLLBACKS, lambda: float(len(self.cache.rules.rollbacks)))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
         gauge(names.MEMORY_USED, lambda: float(self.tier.used))
         gauge(names.MEMORY_LIMIT, lambda: float(self.tier.budget))
@@ -292,6 +294,7 @@ class Edge:
             compress=site.cache.compress,
             host_header=_host_header(site),
             trusted_proxies=trusted,
+            memento=site.memento,
             secure=None if https_port is None else secure_of(site, https_port),
         )
 
@@ -324,7 +327,7 @@ class Edge:
         self.config = config
         self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
-        self.retention.quota = config.edge.disk
+        self.retention.keep = _keep(config)
         self.ledger_files.is_published = config.ledger.publish
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
@@ -378,6 +381,12 @@ def _data_folder(path: Path) -> Path:
             "data folder cannot be written", path=path, reason=error.strerror, hint="choose another with --data or edge.data"
         ) from error
     return path
+
+
+def _keep(config: Config) -> Keep:
+    """What retention keeps."""
+    ledger, quotas = config.ledger, {site.name: site.recovery.quota for site in config.sites}
+    return Keep(config.edge.disk, ledger.keep_versions, ledger.keep_for, quotas)
 
 
 def _log_name(config: Config) -> str:

@@ -75,6 +75,14 @@ class AdminClient:
         """`AdminBackend.purge`; `order` has the keys of `PurgeOrder`."""
         return self._ask("POST", "/api/v1/purge", order)
 
+    def rollback(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """`AdminBackend.rollback`; `order` has the keys of `RollbackOrder`."""
+        return self._ask("POST", "/api/v1/rollback", order)
+
+    def release(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """`AdminBackend.release`; `order` has the keys of `ReleaseOrder`."""
+        return self._ask("POST", "/api/v1/release", order)
+
     def reload(self) -> dict[str, Any]:
         """`AdminBackend.reload`: {"applied", "faults"}."""
         try:

@@ -24,6 +24,21 @@ _PURGE = {
         "dry_run": {"type": "boolean", "default": False},
     },
 }
+_SITE = {"type": ["string", "null"], "description": "host of the one site that is meant"}
+_PREFIX = {"type": ["string", "null"], "description": "prefix of URLs or, from /, of paths"}
+_ROLLBACK = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["to"],
+    "properties": {
+        "to": {"type": ["integer", "string"], "description": "a height, RFC 3339, `YYYY-MM-DD HH:MM[:SS]`, `now`, `15m ago`"},
+        "site": _SITE,
+        "prefix": _PREFIX,
+        "absent": {"enum": ["fetch", "refuse"], "default": "fetch", "description": "what becomes of what was not stored then"},
+        "dry_run": {"type": "boolean", "default": False},
+    },
+}
+_RELEASE = {"type": "object", "additionalProperties": False, "properties": {"site": _SITE, "prefix": _PREFIX}}
 _RENEW = {
     "type": "object",
     "additionalProperties": False,
@@ -83,6 +98,16 @@ PATHS: dict[str, dict[str, Any]] = {
         )
     },
     "/api/v1/purge": {"post": _operation("Purge stored responses", {"200": _answer("the rules' blocks"), **_BAD}, body=_PURGE)},
+    "/api/v1/rollback": {
+        "post": _operation("Serve as at an earlier height", {"200": _answer("the block"), **_BAD}, body=_ROLLBACK)
+    },
+    "/api/v1/release": {
+        "post": _operation(
+            "End rollbacks, all or those of one scope",
+            {"200": _answer("the blocks"), "409": _answer("nothing to release", _ERROR), **_BAD},
+            body=_RELEASE,
+        )
+    },
     "/api/v1/reload": {
         "post": _operation(
             "Read the configuration anew",

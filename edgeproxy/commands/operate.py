@@ -76,6 +76,11 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
     if certificates := answer.get("certificates"):
         print_line("")
         print_certificates(certificates)
+    if rollbacks := answer.get("rollbacks"):
+        from edgeproxy.commands.rollback import print_rollbacks
+
+        print_line("")
+        print_rollbacks(rollbacks)
 
 
 def _finality(answer: Mapping[str, Any]) -> str | None:

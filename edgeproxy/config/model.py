@@ -105,6 +105,8 @@ class Ledger(Table):
     batch_delay: Annotated[float, PlainValidator(values.duration(at_most=10.0))] = 0.1
     batch_size: Annotated[int, PlainValidator(values.whole(1, 256))] = 256
     publish: Switch = True
+    keep_versions: Annotated[int, PlainValidator(values.whole(1, 100_000))] = 10
+    keep_for: Duration = 30 * 86_400.0
     ml_dsa: Switch = False
     validators: Annotated[tuple[LedgerValidator, ...], BeforeValidator(values.listed("[[ledger.validators]] tables"))] = ()
     quorum: Annotated[int | None, PlainValidator(values.whole(1, 1_000))] = None
@@ -251,6 +253,7 @@ class SiteRecovery(Table):
     max_stale: Duration = 7 * 86_400.0
     stale_after: Duration = 2.0
     override: Switch = False
+    quota: Size = 1 << 30
 
 
 class SiteOrigin(Table):
@@ -285,6 +288,7 @@ class Site(Table):
 
     hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(values.listed("host names", least=1))]
     origins: Annotated[tuple[Origin, ...], BeforeValidator(values.listed("origins", least=1))]
+    memento: Switch = False
     cache: SiteCache = Field(default_factory=SiteCache)
     recovery: SiteRecovery = Field(default_factory=SiteRecovery)
     tls: SiteTls = Field(default_factory=SiteTls)

@@ -152,7 +152,7 @@ class EdgeHandler:
             return None
         key = self._cache.key(site, request)
         slot = self._cache.index.slot(key)
-        entry = None if slot is None else slot.only or slot.select(request)
+        entry = self._cache.select(site, key, request)
         shape = shape_of(request, own_target=key != request.url)
         if slot is None or entry is None or shape is None:
             return None

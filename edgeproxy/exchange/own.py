@@ -57,7 +57,7 @@ class OwnAnswers:
             if isinstance(exchange.reason, Reason):
                 exchange.detail = exchange.reason
             fields = fields.plus(("Cache-Status", exchange.cache_status()))
-        elif exchange.reason is Reason.ONLY_IF_CACHED:
+        elif exchange.reason is Reason.ONLY_IF_CACHED or exchange.reason is Reason.ROLLBACK:
             fields = fields.plus(("Cache-Status", status.cache_status_refused(exchange.reason)))
         await self._delivery.head(exchange, code, fields, len(page.body))
         with contextlib.suppress(ClientGone):

@@ -4,7 +4,7 @@ Owns: what a batch consists of. Must not write it, and changes nothing but the f
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -67,18 +67,8 @@ def checkpoint_of(head: TreeHead, signer: Signer) -> bytes:
     return sign_checkpoint(Checkpoint(signer.name, head.size, head.root), signer)
 
 
-def seal_batch(
-    batch: Sequence[Waiting],
-    head: TreeHead,
-    node: str,
-    genesis_salt: bytes,
-    signer: Signer,
-    sign: Callable[[TreeHead, Signer], bytes] = checkpoint_of,
-) -> Sealed:
-    """The blocks of `batch` behind `head`. A draft that cannot become a block fails, and uses no height.
-
-    `signer` signs before the batch; `sign` makes the checkpoint.
-    """
+def seal_batch(batch: Sequence[Waiting], head: TreeHead, node: str, genesis_salt: bytes, signer: Signer) -> Sealed:
+    """The blocks of `batch` behind `head`. A draft that cannot become a block fails, and uses no height."""
     # Validators require that time does not go back along the chain, whatever the clock did.
     first = Place(Height(head.size), head.last, head.time, node)
     blocks = seal_all([waiting.draft for waiting in batch], first, genesis_salt)
@@ -100,7 +90,7 @@ def seal_batch(
     last, time = (blocks[-1].leaf, blocks[-1].time) if blocks else (head.last, head.time)
     new_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
     # Signed, but kept to ourselves until it is committed: whatever goes wrong before leaves a statement that nobody has seen.
-    return Sealed(rows, sealed, new_head, sign(new_head, signer), signer)
+    return Sealed(rows, sealed, new_head, checkpoint_of(new_head, signer), signer)
 
 
 def _one_by_one(batch: Sequence[Waiting], place: Place, genesis_salt: bytes) -> tuple[list[Waiting], list[Block]]:

@@ -13,7 +13,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -160,7 +160,7 @@ class Sequencer:
         frontier.append(block.leaf)
         head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
         # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
-        checkpoint = self._checkpoint_of(head, self._key())
+        checkpoint = self._signed_twice(checkpoint_of(head, self._key()), head)
         await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head, checkpoint)
         self._head = head
         self._published().advance((block.leaf,), checkpoint)
@@ -169,7 +169,8 @@ class Sequencer:
 
     async def _sign_head(self) -> None:
         """The head has no checkpoint of this key: an older version wrote it, or the key is new."""
-        signed = self._checkpoint_of(self._committed(), self._key())
+        head = self._committed()
+        signed = self._signed_twice(checkpoint_of(head, self._key()), head)
         checkpoint: bytes | None = signed
         try:
             await self._db.put_checkpoint(signed)
@@ -178,12 +179,12 @@ class Sequencer:
             checkpoint = None
         self._published().advance((), checkpoint)
 
-    def _checkpoint_of(self, head: TreeHead, signer: Signer) -> bytes:
-        note = checkpoint_of(head, signer)
+    def _signed_twice(self, note: bytes, head: TreeHead) -> bytes:
+        """`note` over `head`, with a line of the second key where there is one."""
         if self._mldsa is None:
             return note
-        stated = Checkpoint(signer.name, head.size, head.root)
-        return note + str(self._mldsa.line(stated, self._clock.now() // 1000)).encode()
+        line = self._mldsa.line(Checkpoint(self._key().name, head.size, head.root), self._clock.now() // 1000)
+        return note + str(line).encode()
 
     def _key(self) -> Signer:
         if self._signer is None:
@@ -287,6 +288,11 @@ class Sequencer:
             self._hurry.set()
         return future
 
+    def arriving_bodies(self) -> set[Digest]:
+        """The bodies of drafts that wait for their block."""
+        waiting = (*self._in_flight, *self._queue)
+        return {draft.body.digest for each in waiting if isinstance(draft := each.draft, StoreDraft)}
+
     async def flush(self) -> None:
         """Wait until everything appended so far is committed or has failed."""
         futures = [waiting.future for waiting in (*self._in_flight, *self._queue)]
@@ -357,7 +363,8 @@ class Sequencer:
             self._in_flight = ()
 
     def _seal(self, batch: Sequence[Waiting], head: TreeHead, signer: Signer) -> Sealed:
-        return seal_batch(batch, head, self._node, self.fold.genesis_salt, signer, self._checkpoint_of)
+        sealed = seal_batch(batch, head, self._node, self.fold.genesis_salt, signer)
+        return sealed if self._mldsa is None else replace(sealed, checkpoint=self._signed_twice(sealed.checkpoint, sealed.head))
 
     def _look_ahead(self) -> None:
         """While a batch is written to the disk: seal the one after it, if that is full by now."""

@@ -123,6 +123,7 @@ TLS_ARRIVALS: Final = Metric(
     "edgeproxy_tls_arrivals_total", "counter", "TLS connections by what became of them before their first request.", ("outcome",)
 )
 LEDGER_HEIGHT: Final = Metric("edgeproxy_ledger_height", "gauge", "Height of the newest committed block.")
+ROLLBACKS: Final = Metric("edgeproxy_rollbacks", "gauge", "Rollbacks in force.")
 LEDGER_QUEUE: Final = Metric("edgeproxy_ledger_queue", "gauge", "Drafts waiting for their commit.")
 LEDGER_FINAL: Final = Metric("edgeproxy_ledger_final_size", "gauge", "Blocks that a quorum of validators has made final.")
 LEDGER_LAG_BLOCKS: Final = Metric("edgeproxy_ledger_final_lag_blocks", "gauge", "Committed blocks that are not final.")
