@@ -35,7 +35,9 @@ from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
 from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.injection import Injections
 from edgeproxy.exchange.ledger_files import LedgerFiles
+from edgeproxy.exchange.own_workers import OwnWorkers
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
@@ -171,17 +173,21 @@ class Edge:
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
+        self.own_workers = OwnWorkers(_injecting(config))
+        injections = Injections(self.own_workers, self.cache, self.forms, self.metrics)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
             recorder=self.recorder,
-            delivery=Delivery(self.bodies, self.clock),
+            delivery=Delivery(self.bodies, self.clock, injections),
+            injections=injections,
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
-        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), injections, reporting, self.clock)
+        injections.on_forget = self.handler.forget_requests
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)
@@ -278,6 +284,7 @@ class Edge:
             host_header=_host_header(site),
             trusted_proxies=trusted,
             secure=None if https_port is None else secure_of(site, https_port),
+            csp=site.service_worker.csp,
         )
 
     @property
@@ -308,6 +315,7 @@ class Edge:
             log.warning("reload: %s", line)
         self.config = config
         self.handler.sites = sites
+        self.own_workers.injecting = _injecting(config)
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
         self.retention.quota = config.edge.disk
         self.ledger_files.is_published = config.ledger.publish
@@ -372,6 +380,11 @@ def _log_name(config: Config) -> str:
         first = config.sites[0].hosts[0] if config.sites else "*"
         host = config.edge.node if "*" in first else first
     return f"{host}{ORIGIN_PATH}"
+
+
+def _injecting(config: Config) -> frozenset[str]:
+    """The sites whose pages get the tag of the service worker."""
+    return frozenset(site.name for site in config.sites if site.service_worker.mode != "off")
 
 
 def _host_header(site: SiteConfig) -> str | None:
@@ -450,7 +463,13 @@ async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) 
     origin = DemoOrigin()
     url = await origin.start("127.0.0.1", 0)
     try:
-        flags = Flags(origins=(url,), listen=(listen,) if listen else (), admin=admin, data=None if data is None else str(data))
+        flags = Flags(
+            origins=(url,),
+            listen=(listen,) if listen else (),
+            admin=admin,
+            data=None if data is None else str(data),
+            service_worker="on",
+        )
         config = from_flags(flags)
 
         def greet(edge: Edge) -> None:

@@ -19,7 +19,6 @@ NOT_YET: Mapping[str, str] = {
     "ledger.validators": "validators are not in this version; allowed: leave it out",
     "ledger.quorum": "validators are not in this version; allowed: leave it out",
     "ledger.retention": "retention is not in this version; allowed: leave it out",
-    "site.service_worker": "the service worker is not in this version; allowed: leave it out",
 }
 """Keys that the project has announced and that this version refuses, so that nobody believes them to work."""
 

@@ -13,6 +13,7 @@ from edgeproxy.caching.key import KeyRules
 from edgeproxy.caching.model import Policy
 from edgeproxy.config import values
 from edgeproxy.config.flags import NO_FLAGS, Flags
+from edgeproxy.inject.csp import Choice
 from edgeproxy.serving.addresses import Address
 
 Duration = Annotated[float, PlainValidator(values.parse_duration)]
@@ -238,6 +239,14 @@ class SiteRecovery(Table):
     override: Switch = False
 
 
+class SiteServiceWorker(Table):
+    """`[site.service_worker]`: what visitors' browsers do for the site when the edge is out of reach."""
+
+    mode: Annotated[str, PlainValidator(values.matching(r"off|observe|on", "a mode", '"off", "observe", "on"'))] = "off"
+    percent: Annotated[int, PlainValidator(values.whole(0, 100))] = 100
+    csp: Annotated[Choice, PlainValidator(values.matching(r"respect|extend", "a choice", '"respect", "extend"'))] = "extend"
+
+
 class SiteOrigin(Table):
     """`[site.origin]`: how the origins are spoken to.
 
@@ -274,6 +283,7 @@ class Site(Table):
     recovery: SiteRecovery = Field(default_factory=SiteRecovery)
     tls: SiteTls = Field(default_factory=SiteTls)
     origin: SiteOrigin = Field(default_factory=SiteOrigin)
+    service_worker: SiteServiceWorker = Field(default_factory=SiteServiceWorker)
 
     @property
     def name(self) -> str:

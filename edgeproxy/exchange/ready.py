@@ -11,9 +11,10 @@ from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
-from edgeproxy.exchange.deliver import choose
+from edgeproxy.exchange.deliver import choose, head_of
 from edgeproxy.exchange.heads import IDENTITY
-from edgeproxy.exchange.resident import Answer, Resident
+from edgeproxy.exchange.injected import Injected
+from edgeproxy.exchange.resident import Answer, CountedAnswer, Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.telemetry.access_log import hit_suffix
 from edgeproxy.wire.fields import Fields
@@ -23,7 +24,18 @@ from edgeproxy.wire.negotiate import PREFERENCE, select_coding
 
 # Fields that make the answer depend on more than the shape; such requests take the long way.
 _COLD = frozenset(
-    ("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma", "authorization", "expect", "max-forwards")
+    (
+        "range",
+        "if-range",
+        "if-match",
+        "if-unmodified-since",
+        "cache-control",
+        "pragma",
+        "authorization",
+        "expect",
+        "max-forwards",
+        "service-worker",
+    )
 )
 
 PLAIN_GET = parse_request_head(b"GET / HTTP/1.1\r\nHost: plain\r\n\r\n", Limits())
@@ -38,6 +50,8 @@ def shape_of(request: Request, *, own_target: bool = False) -> str | None:
     fields = request.fields
     if request.method not in ("GET", "HEAD") or request.upgrade is not None or not fields.names().isdisjoint(_COLD):
         return None
+    if fields.get("sec-fetch-dest") == "serviceworker":
+        return None  # it gives away that the site has one of its own
     conditions = (fields.get("if-none-match") or "", fields.get("if-modified-since") or "")
     return "\n".join((request.method, *conditions, request.target if own_target else ""))
 
@@ -56,30 +70,40 @@ def ranking(accept_encoding: str | None) -> tuple[str, ...]:
     return tuple(ranked)
 
 
-def kind_of(shape: str, ranked: tuple[str, ...]) -> str:
-    """What requests have in common that get the same answer from any one response, whatever its forms. Never an `answer_key`."""
-    return f"\n{','.join(ranked)}\n{shape}"
+def kind_of(shape: str, ranked: tuple[str, ...], *, is_page: bool = False) -> str:
+    """What requests have in common that get the same answer from any one response, whatever its forms. Never an `answer_key`.
+
+    `is_page`: they ask for a page to show, of a host whose pages get our tag.
+    """
+    return f"\n{','.join(ranked)}\n{'page' if is_page else ''}\n{shape}"
 
 
-def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident) -> str:
-    """The key of the answer of this shape in the form of `resident` that the client prefers."""
-    forms = resident.forms
+def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident, injected: Injected | None = None) -> str:
+    """The key of the answer of this shape in the form of `resident` that the client prefers. `injected`: it asks for a page."""
+    forms = injected.forms if injected is not None and injected.is_into else resident.forms
+    if injected is not None:
+        shape = f"page\n{shape}"
     if len(forms) == 1:
         return shape
     coding = next((coding for coding in ranked if coding in forms), IDENTITY)
     return shape if coding == IDENTITY else f"{coding}\n{shape}"
 
 
-def make_answer(resident: Resident, request: Request, url: str, site: Site, now: Instant) -> Answer | None:
-    """The answer to `request`, for `url` of `site`; None when it is no plain fresh hit with a block."""
+def make_answer(
+    resident: Resident, request: Request, url: str, site: Site, now: Instant, injected: Injected | None = None
+) -> Answer | None:
+    """The answer to `request`, for `url` of `site`; None when it is no plain fresh hit with a block.
+
+    `injected`: it asks for a page to show, and this is known of injecting into it.
+    """
     stored = resident.stored
     if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
         return None
     decision = plan(request, stored, now, site.policy, Mark.NONE)
     if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
         return None
-    chosen = choose(request, resident, now)
-    fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
+    chosen = choose(request, resident, now, injected)
+    fields = head_of(resident, chosen.form)
     match chosen.verdict:
         case Whole() if chosen.form.data is not None:
             status, body = stored.status, chosen.form.data
@@ -93,7 +117,8 @@ def make_answer(resident: Resident, request: Request, url: str, site: Site, now:
         fields = fields.plus(("Strict-Transport-Security", hsts))
     if request.method == "HEAD":
         body = b""
-    return Answer(
+    kind = Answer if injected is None else CountedAnswer
+    return kind(
         stored,
         encode_response_head(status, Fields(fields))[:-2],
         body,

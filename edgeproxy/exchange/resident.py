@@ -10,6 +10,7 @@ from edgeproxy.caching.model import Mark, StoredResponse
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
 from edgeproxy.exchange.heads import Form
+from edgeproxy.exchange.injected import Injected
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import Verified
 from edgeproxy.wire.hpack import encode_fields, encode_status
@@ -90,6 +91,29 @@ class Answer:
         return self.block
 
 
+class CountedAnswer(Answer):
+    """A ready answer to who asks for a page to show: how often it is sent is counted under what became of it."""
+
+    __slots__ = ("_counts", "_outcome")
+
+    def counted_as(self, counts: dict[str, int], outcome: str) -> "CountedAnswer":
+        """Itself, counting into `counts`."""
+        self._counts = counts
+        self._outcome = outcome
+        counts.setdefault(outcome, 0)
+        return self
+
+    def at(self, second: int) -> bytes | tuple[bytes, bytes]:
+        """See `Answer`; it is sent now."""
+        self._counts[self._outcome] += 1
+        return super().at(second)
+
+    def block_at(self, second: int) -> bytes:
+        """See `Answer`; it is sent now."""
+        self._counts[self._outcome] += 1
+        return super().block_at(second)
+
+
 class Resident:
     """One stored response with its verified body, if that is small enough for memory, and what was derived from both."""
 
@@ -102,6 +126,10 @@ class Resident:
         "fresh_until",
         "generation",
         "groups",
+        "heir_of",
+        "injected",
+        "injected_size",
+        "is_judged",
         "mark",
         "ref",
         "size",
@@ -127,6 +155,19 @@ class Resident:
         self.groups: frozenset[str] = frozenset()
         self.answers: dict[str, Answer] = {}
         self.size = 0
+        self.is_judged = False
+        """Whether `injected` says something; owned, as the next three, by `exchange.injection`."""
+        self.injected: Injected | None = None
+        self.injected_size = 0
+        """What `size` counts of it."""
+        self.heir_of: Injected | None = None
+        """Of the response that this one confirms."""
+
+    def unjudge(self) -> None:
+        """Whether it goes out with our tag is to be asked anew."""
+        self.is_judged = False
+        self.injected = None
+        self.answers.clear()
 
     def committed(self, stored: StoredResponse) -> None:
         """Its block is there: the same response, now with a height."""

@@ -34,16 +34,29 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xfe\xff", b"\xff\xfe")
 
 _NAME = re.compile(rb"[A-Za-z][^\t\n\f\r />]*+")
+# A tag that is whole, by the same rules as the steps of `Scanner`, which are for those that are not: pages have few of these.
+_WHOLE = re.compile(
+    rb"""[A-Za-z][^\t\n\f\r />]{0,999}+(?=[\t\n\f\r />])
+    (?: [\t\n\f\r /]++
+      | (?: =[^\t\n\f\r />=]{0,999}+ | [^\t\n\f\r />=]{1,999}+ ) (?![^\t\n\f\r />=])
+        (?: [\t\n\f\r ]*+ = [\t\n\f\r ]*+ (?: "[^"]*+" | '[^']*+' | [^\t\n\f\r >"'][^\t\n\f\r >]*+ | (?=>) )
+          | (?![\t\n\f\r ]*+=) )
+    )*+>""",
+    re.VERBOSE,
+)
 _BLANKS = re.compile(rb"[\t\n\f\r /]*+")
 _ATTRIBUTE = re.compile(rb"=?[^\t\n\f\r />=]*+")
 _SPACES = re.compile(rb"[\t\n\f\r ]*+")
 _UNQUOTED_END = re.compile(rb"[\t\n\f\r >]")
 _COMMENT_END = re.compile(rb"--!?>")
-_SCRIPT_MARK = re.compile(rb"<!--|-->|</?script(?=[\t\n\f\r />])", re.IGNORECASE)
+# Patterns that begin with a sign of their own are looked for several times as fast; only within `<!--` are hyphens looked at.
+_SCRIPT_MARK = re.compile(rb"<(?:!--|/(?i:script)(?=[\t\n\f\r />]))")
+_ESCAPED_MARK = re.compile(rb"-->|</?(?i:script)(?=[\t\n\f\r />])")
 _TAG_BEHIND = re.compile(rb"[\t\n\f\r ]*+<script[^>]*?" + re.escape(TAG_PATH), re.IGNORECASE)
 
 # Elements whose content is text, whatever it looks like; noscript because scripts run where a service worker does.
 _TEXT = frozenset((b"title", b"textarea", b"style", b"xmp", b"iframe", b"noembed", b"noframes", b"noscript"))
+_TEXT_END = {name: re.compile(rb"</(?i:%b)(?=[\t\n\f\r />])" % name) for name in _TEXT}
 # Here the body begins without a tag, or other rules than these hold.
 _NO_WAY_ON = frozenset((b"svg", b"math", b"plaintext", b"frameset"))
 _LOOKED_AT = frozenset((b"html", b"meta", b"script"))
@@ -204,8 +217,19 @@ class Scanner:
             return at
         self._element = element
         self._attributes = {}
+        whole = _WHOLE.match(data, name_at)
+        if whole is not None and not self._is_looked_at(whole[0]):
+            self._step = self._text
+            self._closed()
+            return whole.end()
         self._step = self._tag
         return name.end()
+
+    def _is_looked_at(self, tag: bytes) -> bool:
+        """Whether an attribute of this tag may say something."""
+        if self._element == b"script":
+            return TAG_PATH in tag or b"&" in tag
+        return self._element == b"html" or (self._element == b"meta" and b"http-equiv" in tag.lower())
 
     # --- inside a tag (sections 13.2.5.32 to 13.2.5.40)
 
@@ -322,7 +346,7 @@ class Scanner:
     def _raw(self, data: bytes, at: int) -> int:
         """RCDATA and raw text: up to the end tag of its own name (sections 13.2.5.2 and 13.2.5.3)."""
         closing = b"</" + self._element
-        match = re.compile(re.escape(closing) + rb"(?=[\t\n\f\r />])", re.IGNORECASE).search(data, at)
+        match = _TEXT_END[self._element].search(data, at)
         if match is None:
             return max(at, len(data) - len(closing))
         self._step = self._text
@@ -330,17 +354,17 @@ class Scanner:
 
     def _script(self, data: bytes, at: int) -> int:
         """Sections 13.2.5.4 and 13.2.5.15 to 13.2.5.31: `<!--` and `<script` within it hide an end tag."""
-        mark = _SCRIPT_MARK.search(data, at)
+        mark = (_ESCAPED_MARK if self._escape else _SCRIPT_MARK).search(data, at)
         if mark is None:
             return max(at, len(data) - len(b"</script"))
         found = mark[0].lower()
         if found == b"<!--":
-            self._escape = self._escape or 1
+            self._escape = 1
             return mark.start() + 2  # its hyphens may be those of `-->`
         if found == b"-->":
             self._escape = 0
         elif found == b"<script":
-            self._escape = 2 if self._escape else 0
+            self._escape = 2
         elif self._escape == 2:
             self._escape = 1
         else:

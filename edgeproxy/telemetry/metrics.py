@@ -59,9 +59,11 @@ class SiteMetrics:
         "bytes",
         "coalesced",
         "corrupt_bodies",
+        "csp_changes",
         "duration",
         "failed",
         "hits",
+        "injections",
         "misses",
         "origin_duration",
         "origin_errors",
@@ -89,6 +91,9 @@ class SiteMetrics:
         self.origin_tries = 0
         self.origin_errors = Tally()
         self.stale_reasons = Tally()
+        self.injections = Tally()
+        """Pages asked for to be shown, of hosts with a service worker of ours: by what became of them."""
+        self.csp_changes = Tally()
         self.duration = Histogram(SECONDS)
         self.origin_duration = Histogram(SECONDS)
 
@@ -147,6 +152,14 @@ class Metrics:
         yield names.ORIGIN_ERRORS, [((site, error), count) for site, each in sites for error, count in each.origin_errors.items()]
         yield names.ORIGIN_DURATION, [((site,), each.origin_duration) for site, each in sites]
         yield names.CORRUPT, [((site,), each.corrupt_bodies) for site, each in sites]
+        yield (
+            names.INJECTIONS,
+            [((site, outcome), count) for site, each in sites for outcome, count in each.injections.items()],
+        )
+        yield (
+            names.CSP_CHANGES_TOTAL,
+            [((site, change), count) for site, each in sites for change, count in each.csp_changes.items()],
+        )
         yield names.CONNECTIONS_TOTAL, [((), self.connections)]
         yield names.REFUSED, [((status,), count) for status, count in self.refused_requests.items()]
         yield names.LEDGER_BLOCKS, [((), self.ledger_blocks)]

@@ -256,7 +256,6 @@ def test_a_fault_in_a_site_has_the_index_of_the_site(write, text: str, lines: st
     ("text", "path"),
     [
         ("[ledger]\nquorum = 2", "ledger.quorum"),
-        ("[site.service_worker]\non = true", "site[0].service_worker"),
     ],
 )
 def test_what_is_announced_but_not_in_this_version_is_refused_as_such(write, text: str, path: str) -> None:

@@ -231,8 +231,9 @@ def test_the_search_ends() -> None:
 
 
 SAMPLES = (
-    "<!doctype html>|<html>|<head>|</head>|<body>|<body a='>'>|<title>|</title>|<script>|</script>|<!--|-->|--!>|<template>|</template>|"
-    "<style>|</style>|<svg>|<p x=|\"|'|>|/|=| |<|<!|!|-|x|<![CDATA[|]]>|<noscript>|</noscript>|</|<meta http-equiv=|\n"
+    "<!doctype html>|<html>|<head>|</head>|<body>|<body a='>'>|<title>|</title>|<script>|</script>"
+    "|<!--|-->|--!>|<template>|</template>"
+    "|<style>|</style>|<svg>|<p x=|\"|'|>|/|=| |<|<!|!|-|x|<![CDATA[|]]>|<noscript>|</noscript>|</|<meta http-equiv=|\n"
 )
 WORDS = st.lists(st.sampled_from([*SAMPLES.split("|"), OURS]), max_size=30)
 
