@@ -174,20 +174,20 @@ class Edge:
         closing.push_async_callback(self._close_origins)
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
         self.own_workers = OwnWorkers(_injecting(config))
-        injections = Injections(self.own_workers, self.cache, self.forms, self.metrics)
+        self.injections = Injections(self.own_workers, self.cache, self.forms, self.metrics)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
             recorder=self.recorder,
-            delivery=Delivery(self.bodies, self.clock, injections),
-            injections=injections,
+            delivery=Delivery(self.bodies, self.clock, self.injections),
+            injections=self.injections,
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
-        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), injections, reporting, self.clock)
-        injections.on_forget = self.handler.forget_requests
+        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), self.injections, reporting, self.clock)
+        self.injections.on_forget = self.handler.forget_requests
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)

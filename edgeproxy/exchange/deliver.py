@@ -291,7 +291,7 @@ class Delivery:
         fields = fields.plus(("Via", heads.via(incoming.fields)), ("Cache-Status", exchange.cache_status(stored=True)))
         coded = "content-encoding" in fields
         if self._injections.varies(exchange.site, exchange.request, incoming.status, fields, coded=coded):
-            fields = fields.plus(heads.BY_DESTINATION)
+            fields = heads.varied(fields)
         page = self._injections.passing(exchange, incoming.status, fields, coded=coded)
         if page is None:
             await self._incoming_as_it_came(exchange, incoming, fields, reader)

@@ -21,7 +21,7 @@ from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.injection import Injections
 from edgeproxy.exchange.pages import Page, error_page, whole_answer
 from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, kind_of, make_answer, ranking, shape_of
-from edgeproxy.exchange.resident import Answer, CountedAnswer, Resident
+from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site, Sites
 from edgeproxy.serving import stream as serving
 from edgeproxy.serving.stream import Peer, Stream
@@ -145,9 +145,9 @@ class EdgeHandler:
             answer = self._prepare(hot, resident, request, target)
         if answer is None or (self._tracing.enabled and self._tracing.samples_hit(request)):
             return None
-        metrics = hot.metrics
-        metrics.hits += 1
-        metrics.bytes += answer.length
+        counter = answer.counter
+        counter.hits += 1
+        counter.bytes += answer.length
         self._log_hit(peer.log_prefix, answer.log_suffix)
         return answer
 
@@ -181,8 +181,8 @@ class EdgeHandler:
         if answer is None:
             url = f"{request.scheme}://{request.authority}{target}"
             answer = make_answer(resident, request, url, hot.site, self._clock.now(), injected)
-            if isinstance(answer, CountedAnswer) and injected is not None:
-                answer.counted_as(hot.metrics.injections, injected.outcome or "")
+            if answer is not None:
+                answer.counter = hot.metrics.ready_page(str(injected.outcome)) if injected else hot.metrics.ready
         if answer is not None:
             resident.keep_answer(key, answer)
             resident.keep_answer(hot.kind, answer)
@@ -197,6 +197,7 @@ class EdgeHandler:
         self._injections.of(site, resident)
         answer = make_answer(resident, PLAIN_GET, resident.stored.url, site, self._clock.now())
         if answer is not None:
+            answer.counter = self._metrics.site(site.name).ready
             resident.keep_answer(PLAIN_SHAPE, answer)
 
     # --- exchanges ---

@@ -17,8 +17,7 @@ _REPLACED = frozenset(("age", "content-length", "cache-status", "edge-block", "r
 _REPLACED_IN_FORM = _REPLACED | {"etag", "content-encoding", "vary", "content-md5", "digest", "content-digest"}
 _OF_THE_BYTES = frozenset(("accept-ranges", "content-digest", "content-md5", "digest", "etag", "repr-digest"))
 INJECTION_SUFFIX = "edge"
-BY_DESTINATION = ("Vary", "Sec-Fetch-Dest")
-"""On every answer of a page that goes out with and without our tag."""
+_BY_DESTINATION = ("Vary", "Sec-Fetch-Dest")
 # RFC 9110 section 15.4.5: what a 304 repeats of the 200 it stands for, and what says how the cache came to it.
 _IN_NOT_MODIFIED = frozenset(
     (
@@ -88,6 +87,11 @@ def unmarked(if_none_match: str) -> str:
     return ", ".join(etags.without_suffix(member, (INJECTION_SUFFIX,)) for member in members)
 
 
+def varied(fields: Fields) -> Fields:
+    """The fields of a page that goes out with and without our tag, by who asks."""
+    return fields if "sec-fetch-dest" in (fields.get("vary") or "").lower() else fields.plus(_BY_DESTINATION)
+
+
 def of_injected(fields: Fields) -> Fields:
     """The fields of a page that passes by, as they are with our tag in it (RFC 9110 section 7.7)."""
     etag = fields.get("etag")
@@ -126,8 +130,8 @@ def from_store(
         lines.extend(("Vary", value) for value in fields.all("vary"))
     if negotiated and "accept-encoding" not in (fields.get("vary") or "").lower():
         lines.append(("Vary", "Accept-Encoding"))
-    if by_destination:
-        lines.append(BY_DESTINATION)
+    if by_destination and "sec-fetch-dest" not in (fields.get("vary") or "").lower():
+        lines.append(_BY_DESTINATION)
     if form.splice is not None:
         lines = [line for line in lines if line[0].lower() != "accept-ranges"]
         lines.append(("Accept-Ranges", "none"))

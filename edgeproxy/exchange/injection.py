@@ -121,15 +121,14 @@ class Injections:
 
     def _judge(self, site: Site, resident: Resident) -> Injected | None:
         stored = resident.stored
-        host = urlsplit(stored.url).hostname or ""
-        if not self.orders.is_injected(site.name, f"[{host}]" if ":" in host else host):
+        if not self.orders.is_injected(site.name, host_of(stored.url)):
             return None
         skip = qualify.of_response(stored.status, stored.fields, coded="content-encoding" in stored.fields)
         if skip in _NO_PAGE:
             return None
         if skip is None and self._is_challenged(stored.url):
             skip = Skip.CHALLENGED
-        amended = self._amended(site, stored.url, stored.fields) if skip is None else Amended(stored.fields, skip=skip)
+        amended = self.amended(site, stored.url, stored.fields) if skip is None else Amended(stored.fields, skip=skip)
         injected = Injected(amended.fields, tag(amended.nonce), amended.changes, amended.skip)
         if amended.skip is None and resident.body is not None:
             scanner = Scanner()
@@ -187,7 +186,7 @@ class Injections:
             return None
         amended = Amended(fields, skip=skip)
         if skip is None:
-            amended = self._amended(site, request.url, fields)
+            amended = self.amended(site, request.url, fields)
         if amended.skip is not None:
             self.tell(exchange, amended.skip)
             return None
@@ -208,9 +207,9 @@ class Injections:
         exchange.span.set(names.INJECTION, outcome)
         if outcome == INJECTED and changes:
             exchange.span.set(names.CSP_CHANGES, ",".join(changes))
-        exchange.metrics.injections.add(outcome)
+        exchange.metrics.count_page(outcome)
 
-    def _amended(self, site: Site, url: str, fields: Fields) -> Amended:
+    def amended(self, site: Site, url: str, fields: Fields) -> Amended:
         """The policies of a page, amended; each kind of change is counted, and each change of a policy written down once."""
         origin = csp.origin_of(url)
         amended = csp.amend(fields, origin, site.csp)
@@ -260,9 +259,8 @@ class Injections:
     def _is_challenged(self, url: str) -> bool:
         if not self._challenged:
             return False
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        return any(known == host and parts.path.startswith(folder) for known, folder in self._challenged)
+        host, path = host_of(url), urlsplit(url).path
+        return any(known == host and path.startswith(folder) for known, folder in self._challenged)
 
     def forget(self) -> None:
         """Judge anew what is in memory: who gets the tag has changed."""
@@ -271,3 +269,9 @@ class Injections:
             if resident is not None:
                 resident.unjudge()
         self.on_forget()
+
+
+def host_of(url: str) -> str:
+    """As `Request.host` writes it: lower case, without port, IPv6 in brackets."""
+    host = urlsplit(url).hostname or ""
+    return f"[{host}]" if ":" in host else host

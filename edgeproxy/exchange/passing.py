@@ -125,7 +125,7 @@ async def pass_page(
     injections.saw_answer(exchange, status, fields)
     coded = not can_recode(fields)
     if injections.varies(site, request, status, fields, coded=coded):
-        fields = fields.plus(heads.BY_DESTINATION)
+        fields = heads.varied(fields)
     page = injections.passing(exchange, status, fields, coded=coded)
     if page is not None:
         body = body_of(source, fields, site.policy.max_object)
@@ -134,9 +134,11 @@ async def pass_page(
         return None
     etag = fields.get("etag")
     if status == 304 and etag is not None and injections.applies(site, request):
-        # It names the validator that the client has: that of the page with our tag, where it sent that one.
+        # It names the validator that the client has: that of the page with our tag, where it sent that one. That page is stored
+        # with an amended policy, which this head is about to replace (RFC 9111 section 3.2).
         marked = heads.marked(etag)
-        return fields.replacing("ETag", marked) if has(request, marked) else fields
+        if has(request, marked):
+            return injections.amended(site, request.url, fields).fields.replacing("ETag", marked)
     return fields
 
 

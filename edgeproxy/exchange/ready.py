@@ -14,7 +14,7 @@ from edgeproxy.exchange import heads
 from edgeproxy.exchange.deliver import choose, head_of
 from edgeproxy.exchange.heads import IDENTITY
 from edgeproxy.exchange.injected import Injected
-from edgeproxy.exchange.resident import Answer, CountedAnswer, Resident
+from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.telemetry.access_log import hit_suffix
 from edgeproxy.wire.fields import Fields
@@ -117,8 +117,7 @@ def make_answer(
         fields = fields.plus(("Strict-Transport-Security", hsts))
     if request.method == "HEAD":
         body = b""
-    kind = Answer if injected is None else CountedAnswer
-    return kind(
+    return Answer(
         stored,
         encode_response_head(status, Fields(fields))[:-2],
         body,

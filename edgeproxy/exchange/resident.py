@@ -13,6 +13,7 @@ from edgeproxy.exchange.heads import Form
 from edgeproxy.exchange.injected import Injected
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import Verified
+from edgeproxy.telemetry.metrics import ReadyCounter
 from edgeproxy.wire.hpack import encode_fields, encode_status
 from edgeproxy.wire.http1 import decode_stored_head
 from edgeproxy.wire.http2 import response_lines
@@ -41,6 +42,7 @@ class Answer:
         "block_second",
         "body",
         "born",
+        "counter",
         "fresh_until",
         "initial_age",
         "lead",
@@ -51,6 +53,8 @@ class Answer:
     )
 
     def __init__(self, stored: StoredResponse, lead: bytes, body: bytes, fresh_until: Instant, log_suffix: bytes) -> None:
+        self.counter = ReadyCounter()
+        """Where it counts as sent; whoever makes it puts the right one in the place of its own."""
         self.born = stored.response_time // 1000
         self.initial_age = stored.initial_age
         self.fresh_until = fresh_until // 1000
@@ -89,29 +93,6 @@ class Answer:
             self.block = self.block_lead + encode_fields((("age", str(age)), ("cache-status", told)))
             self.block_second = second
         return self.block
-
-
-class CountedAnswer(Answer):
-    """A ready answer to who asks for a page to show: how often it is sent is counted under what became of it."""
-
-    __slots__ = ("_counts", "_outcome")
-
-    def counted_as(self, counts: dict[str, int], outcome: str) -> "CountedAnswer":
-        """Itself, counting into `counts`."""
-        self._counts = counts
-        self._outcome = outcome
-        counts.setdefault(outcome, 0)
-        return self
-
-    def at(self, second: int) -> bytes | tuple[bytes, bytes]:
-        """See `Answer`; it is sent now."""
-        self._counts[self._outcome] += 1
-        return super().at(second)
-
-    def block_at(self, second: int) -> bytes:
-        """See `Answer`; it is sent now."""
-        self._counts[self._outcome] += 1
-        return super().block_at(second)
 
 
 class Resident:
