@@ -13,8 +13,13 @@ import zstandard
 from aiohttp import web
 
 from edgeproxy.inject.injector import tag
+from edgeproxy.telemetry import names
+from tests.support import csp_pages
 from tests.support.edge import Answer, connected, running_edge, until
+from tests.support.http2 import serving2
+from tests.support.otlp_receiver import OtlpReceiver
 from tests.support.scripted import Fronted, Way, fronted, page, scripted
+from tests.support.serving import on_uvloop
 
 ON = '[site.service_worker]\nmode = "on"\n'
 TAG = tag()
@@ -407,6 +412,60 @@ async def test_what_is_skipped_goes_as_it_came_and_is_counted(
         assert counted(it)[reason] >= 3
         shown = it.edge.metrics.render()
         assert f'edgeproxy_injections_total{{site="*",outcome="{reason}"}}' in shown
+
+
+async def test_every_line_of_the_table_of_policies_as_a_browser_would_get_it(tmp_path: Path) -> None:
+    async with fronted(tmp_path, csp_pages.ways(), site=ON) as it:
+        for row in csp_pages.ROWS:
+            for _ in range(2):
+                answer = await asked(it, f"/{row.name}")
+                assert (b"/.edge/ui/register.js" in answer.body) is row.injected, row.name
+                if not row.injected:
+                    assert answer.body.decode() == csp_pages.html(row.name)
+                    assert answer[csp_pages.POLICY] == ", ".join(value for _, value in row.policies)
+
+
+async def test_a_304_from_the_origin_brings_the_amended_policy_to_who_has_the_amended_page(tmp_path: Path) -> None:
+    policy = "script-src https://cdn.example"
+    way = page(PLAIN, ETag='W/"a"', Content_Type="text/html", Cache_Control="private", Content_Security_Policy=policy)
+    async with fronted(tmp_path, {"/page": way}, site=ON) as it:
+        first = await asked(it)
+        again = await asked(it, If_None_Match=first["ETag"])
+        assert (again.status, again["ETag"]) == (304, first["ETag"])
+        assert again["Content-Security-Policy"] == first["Content-Security-Policy"] != policy
+        other = await asked(it, If_None_Match='W/"a"')
+        assert (other.status, other["ETag"], other["Content-Security-Policy"]) == (304, 'W/"a"', policy)
+
+
+async def test_what_was_done_stands_in_the_span(tmp_path: Path) -> None:
+    policy = "script-src 'nonce-r4nd'"
+    way = page(PLAIN, ETag='"a"', Content_Type="text/html", Cache_Control=KEEP, Content_Security_Policy=policy)
+    ways = {"/page": way, "/amp": page("<!doctype html><html amp><head></head>", Content_Type="text/html"), "/image": page("x")}
+    async with OtlpReceiver() as receiver:
+        async with fronted(tmp_path, ways, site=ON, more=f'otlp_endpoint = "{receiver.endpoint}"') as it:
+            await it.client.recorded("/page", headers=DOCUMENT)
+            await asked(it)
+            await it.client.ask("/page", headers=FETCHED)
+            await asked(it, "/amp")
+            await asked(it, "/image")
+        spans = [span.attributes for span in receiver.spans if span.name == "GET *"]
+        told = [(span["url.path"], span.get(names.INJECTION), span.get(names.CSP_CHANGES)) for span in spans]
+    assert ("/page", "injected", "nonce,worker-src-added") in told
+    assert ("/page", "destination", None) in told
+    assert ("/amp", "amp", None) in told
+    assert ("/image", None, None) in told
+    assert len([each for each in told if each[0] == "/page" and each[1] == "injected"]) >= 2
+
+
+@on_uvloop
+async def test_http_2_gets_the_same(tmp_path: Path) -> None:
+    async with fronted(tmp_path, {"/page": KEPT}, site=ON) as it, serving2(it.edge.handler) as served, served.client() as client:
+        document = ((b"sec-fetch-dest", b"document"), (b"accept", b"text/html"))
+        fetched = ((b"sec-fetch-dest", b"empty"),)
+        for _ in range(12):
+            assert (await client.ask("/page", *document)).body == WITH
+            assert (await client.ask("/page", *fetched)).body == PLAIN
+    assert it.origin.count("/page") == 1
 
 
 async def test_a_site_with_a_service_worker_of_its_own_is_left_alone_from_then_on(tmp_path: Path) -> None:

@@ -242,6 +242,9 @@ SITE_FAULTS = [
     ('[site.tls]\nclient_auth = "optional"', "site[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file"),
     ('[site.tls]\nclient_ca_file = "/not/there.pem"', 'site[0].tls.client_ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
     ('[site.tls]\nhsts = 5', 'site[0].tls.hsts: 5 is not a duration; allowed: a number with ms, s, m, h, d or w, like "100ms", "90s" or "7d"'),
+    ('[site.service_worker]\nmode = "yes"', 'site[0].service_worker.mode: "yes" is not a mode; allowed: "off", "observe", "on"'),
+    ("[site.service_worker]\npercent = 101", "site[0].service_worker.percent: 101 is out of range; allowed: a whole number from 0 to 100"),
+    ('[site.service_worker]\ncsp = "off"', 'site[0].service_worker.csp: "off" is not a choice; allowed: "respect", "extend"'),
     ("[[site]]", "site[1].hosts: missing; allowed: a list of host names\nsite[1].origins: missing; allowed: a list of origins"),
     ('[[site]]\nhosts = ["Example.org"]\norigins = ["http://a"]', 'site[1].hosts[0]: "Example.org" is already at site[0].hosts[0]; allowed: each host once'),
 ]  # fmt: skip
@@ -641,3 +644,8 @@ def test_a_config_never_changes_once_made() -> None:
     config = from_flags(Flags(origins=("http://a",)))
     with pytest.raises(ValueError, match="frozen"):
         config.edge.node = "other"  # type: ignore[misc]
+
+
+def test_the_service_worker_is_off_unless_it_is_switched_on() -> None:
+    assert from_flags(Flags(origins=("http://127.0.0.1:1",))).sites[0].service_worker.mode == "off"
+    assert from_flags(Flags(origins=("http://127.0.0.1:1",), service_worker="on")).sites[0].service_worker.mode == "on"
