@@ -79,14 +79,14 @@ def _choose_injected(request: Request, resident: Resident, now: Instant, injecte
     return Chosen(first, Whole())
 
 
-def head_of(resident: Resident, form: Form) -> Fields:
-    """The fields of a stored response in one of its forms (`heads.from_store`)."""
-    injected = resident.injected
+def head_of(resident: Resident, form: Form, injected: Injected | None) -> Fields:
+    """The fields of a stored response in one of its forms (`heads.from_store`), which is `injected`'s when it has our tag."""
+    known = resident.injected
     return heads.from_store(
         resident.stored,
         form,
         negotiated=resident.compressible,
-        by_destination=injected is not None and injected.may_be_into,
+        by_destination=form.splice is not None or (known is not None and known.may_be_into),
         amended=injected.fields if injected is not None and form.splice is not None else None,
     )
 
@@ -147,7 +147,7 @@ class Delivery:
             told = exchange.cache_status()
         else:
             told = status.cache_status_hit(reason, ttl)
-        fields = head_of(resident, chosen.form).plus(("Age", str(age)), ("Cache-Status", told))
+        fields = head_of(resident, chosen.form, injected).plus(("Age", str(age)), ("Cache-Status", told))
         await self._send(exchange, chosen, fields, stored.status, resident)
 
     async def _injected(self, exchange: Exchange, resident: Resident) -> Injected | None:

@@ -103,7 +103,7 @@ def make_answer(
     if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
         return None
     chosen = choose(request, resident, now, injected)
-    fields = head_of(resident, chosen.form)
+    fields = head_of(resident, chosen.form, injected)
     match chosen.verdict:
         case Whole() if chosen.form.data is not None:
             status, body = stored.status, chosen.form.data
