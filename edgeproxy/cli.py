@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgeproxy import __version__
-from edgeproxy.commands import certs, ledger, operate, serve
+from edgeproxy.commands import certs, ledger, operate, serve, validator
 from edgeproxy.commands.options import AsJson
 from edgeproxy.commands.printing import complain, print_json, print_line
 from edgeproxy.errors import ConfigError, EdgeError
@@ -35,6 +35,7 @@ app.command()(operate.purge)
 app.command()(operate.reload)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(validator.app, name="validator")
 
 
 @app.command()

@@ -9,6 +9,7 @@ keep it. Any site's pages may read all of it: nothing here depends on who asks.
 import asyncio
 import logging
 import zlib
+from typing import Protocol
 
 from edgeproxy.errors import ProofRefused, StoreError
 from edgeproxy.exchange.pages import Page, error_page
@@ -35,11 +36,25 @@ _FOR_ALL = (("Access-Control-Allow-Origin", "*"), ("X-Content-Type-Options", "no
 _ALLOW = "GET, HEAD, OPTIONS"
 
 
+class Finality(Protocol):
+    """What validators have made of the checkpoints (`sequencer.validators`)."""
+
+    @property
+    def final(self) -> bytes | None:
+        """The newest note with the cosignatures of a quorum."""
+        ...
+
+    def newest(self, note: bytes) -> bytes:
+        """The log's own newest note with the cosignatures that it has so far."""
+        ...
+
+
 class LedgerFiles:
     """`is_published` may be switched off for a private site, at any time: then all of it is not there."""
 
-    def __init__(self, publication: Publication, *, is_published: bool = True) -> None:
+    def __init__(self, publication: Publication, *, is_published: bool = True, finality: Finality | None = None) -> None:
         self.is_published = is_published
+        self._finality = finality
         self._publication = publication
         self._coded: MemoryTier[bytes] = MemoryTier(_CODED_BYTES)
 
@@ -50,7 +65,7 @@ class LedgerFiles:
             return None
         name = path.removeprefix(PREFIX)
         tile = None
-        if name != "checkpoint":
+        if name not in ("checkpoint", "checkpoint.final"):
             try:
                 tile = parse_tile_path(name)
             except ProofRefused:
@@ -62,6 +77,9 @@ class LedgerFiles:
         if request.method not in ("GET", "HEAD"):
             page = error_page(405)
             return Page(405, page.fields.plus(("Allow", _ALLOW)), page.body)
+        if name == "checkpoint.final":
+            note = self._finality.final if self._finality is not None else None
+            return None if note is None else _page(request, note, Fields((_NOTE_TYPE, _NOT_KEPT, *_FOR_ALL)))
         try:
             return self._checkpoint(request) if tile is None else await self._tile(request, tile)
         except StoreError as error:
@@ -72,6 +90,8 @@ class LedgerFiles:
         note = self._publication.checkpoint
         if note is None:
             raise StoreError("the ledger is not signed, since its checkpoint could not be kept")
+        if self._finality is not None:
+            note = self._finality.newest(note)
         return _page(request, note, Fields((_NOTE_TYPE, _NOT_KEPT, *_FOR_ALL)))
 
     async def _tile(self, request: Request, tile: Tile) -> Page | None:
