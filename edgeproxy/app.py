@@ -37,6 +37,7 @@ from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
 from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.injection import Injections
 from edgeproxy.exchange.keeping import Keep
 from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.recorder import Recorder
@@ -186,11 +187,13 @@ class Edge:
         self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
         self.block_api = BlockApi(self.cache, publication, sites, is_published=published)
         self.browsers = await self._open_browsers()
+        self.injections = Injections(self.browsers.workers, self.cache, self.forms, self.metrics)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
             recorder=self.recorder,
-            delivery=Delivery(self.bodies, self.clock),
+            delivery=Delivery(self.bodies, self.clock, self.injections),
+            injections=self.injections,
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,
@@ -198,8 +201,10 @@ class Edge:
             browser=self.browsers.paths,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
-        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.handler = EdgeHandler(sites, self.cache, Answerer(parts), self.injections, reporting, self.clock)
         self.handler.look = self.browsers.paths.look
+        self.injections.on_forget = self.handler.forget_requests
+        self.browsers.workers.on_change = self.injections.forget
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)
@@ -319,6 +324,7 @@ class Edge:
             trusted_proxies=trusted,
             memento=site.memento,
             secure=None if https_port is None else secure_of(site, https_port),
+            csp=site.service_worker.csp,
         )
 
     @property

@@ -13,6 +13,7 @@ from edgeproxy.caching.key import KeyRules
 from edgeproxy.caching.model import Policy
 from edgeproxy.config import values
 from edgeproxy.config.flags import NO_FLAGS, Flags
+from edgeproxy.inject.csp import Choice
 from edgeproxy.serving.addresses import Address
 
 Duration = Annotated[float, PlainValidator(values.parse_duration)]
@@ -265,7 +266,7 @@ class SiteServiceWorker(Table):
 
     mode: Annotated[str, PlainValidator(values.matching(r"off|observe|on", "a mode", '"off", "observe", "on"'))] = "off"
     percent: Annotated[int, PlainValidator(values.whole(0, 100))] = 100
-    csp: Annotated[str, PlainValidator(values.matching(r"respect|extend", "a choice", '"respect", "extend"'))] = "extend"
+    csp: Annotated[Choice, PlainValidator(values.matching(r"respect|extend", "a choice", '"respect", "extend"'))] = "extend"
     own: Annotated[str, PlainValidator(values.matching(r"yield|ignore", "a choice", '"yield", "ignore"'))] = "yield"
     mirrors: Annotated[
         tuple[Annotated[str, PlainValidator(values.parse_mirror)], ...], BeforeValidator(values.listed("URLs", most=16))

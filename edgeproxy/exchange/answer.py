@@ -40,9 +40,11 @@ from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.failures import failure_of
 from edgeproxy.exchange.fetcher import FAILING, Fetcher, Question
 from edgeproxy.exchange.flights import Alone, Failed, Flight, Incoming, Outcome, Refreshed
+from edgeproxy.exchange.injection import Injections
 from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.memento import Mementos
 from edgeproxy.exchange.own import OwnAnswers
+from edgeproxy.exchange.passing import pass_page
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.upgrade import open_upgrade
 from edgeproxy.origin.messages import Interim, OriginResponse
@@ -76,6 +78,7 @@ class Parts:
     ledger: LedgerFiles
     blocks: BlockApi
     browser: BrowserPaths
+    injections: Injections
 
 
 class Answerer:
@@ -90,6 +93,7 @@ class Answerer:
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
         self._clock = parts.clock
         self._tracing = parts.tracing
+        self._injections = parts.injections
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer to the end of the message, or break the connection off. Raises ClientGone, RequestRefused."""
@@ -236,6 +240,7 @@ class Answerer:
             trusted=exchange.trusted,
             trace=exchange.span.trace_id,
             own=own,
+            is_page=self._injections.applies(exchange.site, exchange.request),
             on_interim=_interim_to(exchange),
         )
 
@@ -409,7 +414,8 @@ class Answerer:
         """The client's own request, both ways streamed. An origin that fails a read may still be stood in for."""
         request = exchange.request
         body = _body_of(exchange) if request.body_length else None
-        asked = ask.as_is(exchange.site, request, body, peer=exchange.peer, trusted=exchange.trusted)
+        is_page = self._injections.applies(exchange.site, request)
+        asked = ask.as_is(exchange.site, request, body, peer=exchange.peer, trusted=exchange.trusted, is_page=is_page)
         is_read = request.method in ("GET", "HEAD") and found.resident is not None
         patience = exchange.site.waiting.stale_after if is_read and self._stand_in(exchange, found, Failure.TIMEOUT) else None
         try:
@@ -472,7 +478,10 @@ class Answerer:
             if exchange.request.method == "HEAD" or response.status == 304:
                 announced = response.fields.get("content-length")
                 length = int(announced) if announced and announced.isdigit() else None
-            await self._delivery.head(exchange, response.status, fields, length)
+            left = await pass_page(exchange, response, fields, body, self._delivery.head, self._injections)
+            if left is None:
+                return
+            await self._delivery.head(exchange, response.status, left, length)
             while piece := await body.read():
                 await stream.send(piece)
             await stream.finish(response.trailers)

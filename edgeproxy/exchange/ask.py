@@ -6,7 +6,7 @@ Owns: the origin request written anew from the parsed one, and the stored head m
 from collections.abc import AsyncIterator
 
 from edgeproxy.caching import directives, freshness, storable
-from edgeproxy.exchange.heads import IDENTITY, VIA
+from edgeproxy.exchange.heads import IDENTITY, VIA, unmarked
 from edgeproxy.exchange.site import Site
 from edgeproxy.origin.messages import OriginRequest, OriginResponse
 from edgeproxy.wire import etags
@@ -43,14 +43,23 @@ def for_store(site: Site, request: Request, conditions: Fields, *, peer: str, tr
     return OriginRequest("GET", request.target, authority(site, request), fields, repeatable=True)
 
 
-def as_is(site: Site, request: Request, body: AsyncIterator[bytes] | None, *, peer: str, trusted: bool) -> OriginRequest:
-    """The client's own request, with everything that is end-to-end in it."""
+def as_is(
+    site: Site, request: Request, body: AsyncIterator[bytes] | None, *, peer: str, trusted: bool, is_page: bool = False
+) -> OriginRequest:
+    """The client's own request, with everything that is end-to-end in it.
+
+    `is_page`: the client may have the page with our tag, whose validator the origin does not know.
+    """
     length = None if request.body_length == CHUNKED else request.body_length
+    fields = _forwarded(site, request, peer=peer, trusted=trusted)
+    known = fields.get("if-none-match")
+    if is_page and known is not None:
+        fields = fields.replacing("If-None-Match", unmarked(known))
     return OriginRequest(
         request.method,
         request.target,
         authority(site, request),
-        _forwarded(site, request, peer=peer, trusted=trusted),
+        fields,
         body=body,
         body_length=length,
         repeatable=request.method in IDEMPOTENT and body is None,

@@ -12,6 +12,7 @@ from edgeproxy.exchange.mirror_paths import MirrorPaths
 from edgeproxy.exchange.pages import Page
 from edgeproxy.exchange.receipt_intake import ReceiptIntake
 from edgeproxy.exchange.service_worker import WorkerFiles
+from edgeproxy.inject.qualify import is_worker_script
 from edgeproxy.wire.messages import Request
 
 
@@ -34,7 +35,5 @@ class BrowserPaths:
         A stranger can send that field too. It is believed only where there is a file at all, and the worst of it is that our
         worker leaves the site alone, which `edgeproxy sw on` or `service_worker.own = "ignore"` undoes.
         """
-        fields = exchange.request.fields
-        is_script = fields.get("service-worker") == "script" and fields.get("sec-fetch-dest") in (None, "serviceworker")
-        if is_script and exchange.status in (200, 304) and not exchange.request.target.startswith("/.edge"):
+        if exchange.status in (200, 304) and is_worker_script(exchange.request):
             self.saw_own(exchange.site.name, exchange.request.host)

@@ -246,7 +246,7 @@ class Cache:
                 if resident.pinned:
                     resident.fresh_until = ALWAYS
                 resident.generation = -1
-                resident.answers.clear()
+                resident.unjudge()
 
     def keep(self, entry: Entry, resident: Resident) -> None:
         """Put a resident into the memory tier, under its budget; the newest version only where no rollback overrules it."""
@@ -258,7 +258,8 @@ class Cache:
             return
         stored_text = sum(len(name) + len(value) for name, value in resident.stored.fields.lines)
         body = resident.body.value if resident.body else b""
-        resident.size = len(body) + 3 * stored_text + 1024
+        resident.injected_size = resident.injected.size if resident.injected else 0
+        resident.size = len(body) + 3 * stored_text + 1024 + resident.injected_size
         self.tier.put(resident.tier_key, resident, resident.size)
 
     async def _load_once(self, site: Site, entry: Entry) -> Resident | None:

@@ -17,7 +17,11 @@ from edgeproxy.exchange import heads
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.flights import Incoming
 from edgeproxy.exchange.heads import IDENTITY, Form
+from edgeproxy.exchange.injected import Injected
+from edgeproxy.exchange.injection import Injections
+from edgeproxy.exchange.passing import Body, send_page
 from edgeproxy.exchange.resident import Resident
+from edgeproxy.inject.scanner import Scanner
 from edgeproxy.ledger.chunks import CHUNK
 from edgeproxy.ledger.verify import verify_body, verify_chunk, verify_leaves
 from edgeproxy.storage.bodies import BodyReader, BodyStore
@@ -39,11 +43,14 @@ class Chosen:
     verdict: Verdict
 
 
-def choose(request: Request, resident: Resident, now: Instant) -> Chosen:
+def choose(request: Request, resident: Resident, now: Instant, injected: Injected | None = None) -> Chosen:
     """The form by `Accept-Encoding`, then the preconditions and ranges against that form's validator (RFC 9110 section 13.2.2).
 
-    A client that kept any form of this response has the content, so a match with any of their validators is a 304.
+    A client that kept any form of this response has the content, so a match with any of their validators is a 304. `injected`: it
+    asks for a page. Page and page with our tag are not the same content: who has the one is not told that it has the other.
     """
+    if injected is not None and injected.is_into:
+        return _choose_injected(request, resident, now, injected)
     fields, stored = request.fields, resident.stored
     forms = resident.forms
     form = forms[IDENTITY]
@@ -56,6 +63,33 @@ def choose(request: Request, resident: Resident, now: Instant) -> Chosen:
             if other is not form and isinstance(judge(request, stored, other.etag, other.length, now), NotModified):
                 return Chosen(other, NotModified())
     return Chosen(form, verdict)
+
+
+def _choose_injected(request: Request, resident: Resident, now: Instant, injected: Injected) -> Chosen:
+    """No ranges, and no comparison of dates, which page and page with our tag have in common."""
+    forms = injected.forms
+    coding = select_coding(request.fields.get("accept-encoding"), tuple(forms)) if len(forms) > 1 else IDENTITY
+    first = forms.get(coding or IDENTITY, forms[IDENTITY])
+    if "if-none-match" in request.fields:
+        for form in (first, *forms.values()):
+            verdict = preconditions.evaluate(
+                request, status=resident.stored.status, etag=form.etag, last_modified=None, length=form.length, now=now
+            )
+            if isinstance(verdict, NotModified):
+                return Chosen(form, verdict)
+    return Chosen(first, Whole())
+
+
+def head_of(resident: Resident, form: Form, injected: Injected | None) -> Fields:
+    """The fields of a stored response in one of its forms (`heads.from_store`), which is `injected`'s when it has our tag."""
+    known = resident.injected
+    return heads.from_store(
+        resident.stored,
+        form,
+        negotiated=resident.compressible,
+        by_destination=form.splice is not None or (known is not None and known.may_be_into),
+        amended=injected.fields if injected is not None and form.splice is not None else None,
+    )
 
 
 def judge(request: Request, stored: StoredResponse, etag: str | None, length: int, now: Instant) -> Verdict:
@@ -89,20 +123,34 @@ def verify_attributes(stored: StoredResponse) -> dict[str, int]:
     return {names.BODY_LENGTH: stored.length, **height}
 
 
+async def _spliced(pieces: AsyncIterator[bytes], place: int, inserted: bytes) -> AsyncIterator[bytes]:
+    """`pieces` with `inserted` at offset `place`, which lies within them or at their end."""
+    position = 0
+    async for piece in pieces:
+        start, position = position, position + len(piece)
+        if start <= place < position:
+            piece = b"".join((piece[: place - start], inserted, piece[place - start :]))
+        yield piece
+    if place >= position:
+        yield inserted
+
+
 class Delivery:
     """Writes answers out of the store to streams."""
 
-    def __init__(self, bodies: BodyStore, clock: Clock) -> None:
+    def __init__(self, bodies: BodyStore, clock: Clock, injections: Injections) -> None:
         self._bodies = bodies
         self._clock = clock
+        self._injections = injections
 
     async def resident(self, exchange: Exchange, resident: Resident, *, reason: Reason, forwarded: bool) -> None:
         """Answer with a stored response. `forwarded`: the origin was asked first, so this is no hit (RFC 9211 section 2.1).
 
         Raises Corrupt, before the head is sent whenever the first chunk is the bad one; ClientGone.
         """
+        injected = await self._injected(exchange, resident)
         stored, now = resident.stored, self._clock.now()
-        chosen = choose(exchange.request, resident, now)
+        chosen = choose(exchange.request, resident, now, injected)
         exchange.block = stored.height
         exchange.reason = reason
         age = freshness.current_age(stored, now)
@@ -113,8 +161,7 @@ class Delivery:
             told = exchange.cache_status()
         else:
             told = status.cache_status_hit(reason, ttl)
-        fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
-        fields = fields.plus(("Age", str(age)), ("Cache-Status", told))
+        fields = head_of(resident, chosen.form, injected).plus(("Age", str(age)), ("Cache-Status", told))
         await self._send(exchange, chosen, fields, stored.status, resident)
 
     async def archived(self, exchange: Exchange, resident: Resident, told: Fields) -> None:
@@ -133,6 +180,23 @@ class Delivery:
         await self._send_slice(exchange, resident, form, (0, form.length - 1), (200, fields, form.length))
         await exchange.stream.finish()
 
+    async def _injected(self, exchange: Exchange, resident: Resident) -> Injected | None:
+        """What is known of injecting, when the exchange asks for a page to show; looks for the place in a body on disk, once.
+
+        Raises Corrupt.
+        """
+        injected = self._injections.wanted(exchange, resident)
+        if injected is None:
+            return None
+        if injected.outcome is None:
+            scanner = Scanner()
+            async for piece in self._proved(resident, 0, resident.stored.length - 1):
+                if scanner.feed(piece) is not None:
+                    break
+            self._injections.placed(resident, injected, scanner.finish())
+        self._injections.tell(exchange, injected.outcome, injected.changes)
+        return injected
+
     async def _send(self, exchange: Exchange, chosen: Chosen, fields: Fields, code: int, resident: Resident) -> None:
         form = chosen.form
         modified = resident.stored.fields.get("last-modified")
@@ -150,7 +214,7 @@ class Delivery:
                 )
                 await self.head(exchange, 416, unsatisfied, 0)
             case Partial(ranges) if len(ranges) > 1:
-                boundary = form.digest.hex()
+                boundary = resident.stored.body.hex()
                 parts = multipart_parts(ranges, fields.get("content-type"), form.length, boundary)
                 typed = fields.replacing("Content-Type", f"multipart/byteranges; boundary={boundary}")
                 await self.head(exchange, 206, typed, parts.total)
@@ -185,15 +249,19 @@ class Delivery:
         await exchange.stream.send(parts.closing)
 
     async def _pieces(self, exchange: Exchange, resident: Resident, form: Form, first: int, last: int) -> AsyncIterator[bytes]:
-        """The verified bytes from `first` to `last`, inclusive. Raises Corrupt."""
+        """The verified bytes from `first` to `last`, inclusive; of a page with our tag always all. Raises Corrupt."""
         if form.data is not None:
             yield form.data if last - first + 1 == len(form.data) else form.data[first : last + 1]
             return
         # Not the current span: what runs between two pieces is the caller's.
         span = exchange.span.start_child(names.VERIFY, verify_attributes(resident.stored))
         try:
-            async for piece in self._proved(resident, first, last):
-                yield piece
+            if form.splice is None:
+                async for piece in self._proved(resident, first, last):
+                    yield piece
+            else:
+                async for piece in _spliced(self._proved(resident, 0, resident.stored.length - 1), *form.splice):
+                    yield piece
         except Corrupt as error:
             span.fail(error)
             raise
@@ -254,12 +322,23 @@ class Delivery:
             reader.close()
 
     async def _incoming(self, exchange: Exchange, incoming: Incoming, reader: BodyReader) -> None:
-        request, length = exchange.request, incoming.length
         exchange.reason = Reason.STORED
         fields = incoming.fields.without(frozenset(("via", "content-length")))
         if not exchange.collapsed:
             fields = fields.plus(*incoming.withheld.lines)
         fields = fields.plus(("Via", heads.via(incoming.fields)), ("Cache-Status", exchange.cache_status(stored=True)))
+        coded = "content-encoding" in fields
+        if self._injections.varies(exchange.site, exchange.request, incoming.status, fields, coded=coded):
+            fields = heads.varied(fields)
+        page = self._injections.passing(exchange, incoming.status, fields, coded=coded)
+        if page is None:
+            await self._incoming_as_it_came(exchange, incoming, fields, reader)
+        else:
+            await send_page(exchange, page, incoming.length, Body(reader), self.head, self._injections)
+        await exchange.stream.finish()
+
+    async def _incoming_as_it_came(self, exchange: Exchange, incoming: Incoming, fields: Fields, reader: BodyReader) -> None:
+        request, length = exchange.request, incoming.length
         verdict: Verdict = Whole()
         if incoming.status == 200:
             verdict = preconditions.evaluate(
@@ -282,7 +361,6 @@ class Delivery:
             # A range of a body whose length is not known yet, or several of them: the whole is always a right answer.
             await self.head(exchange, incoming.status, fields, length)
             await self._follow(exchange, reader, 0, None)
-        await exchange.stream.finish()
 
     async def _follow(self, exchange: Exchange, reader: BodyReader, first: int, last: int | None) -> None:
         if exchange.request.method == "HEAD":

@@ -51,6 +51,8 @@ class Question:
     trace: str
     own: bool = False
     """Ask with the client's own conditions, range and codings: the answer is most likely for this client alone."""
+    is_page: bool = False
+    """A page to show is asked for, of a host whose pages get our tag."""
     on_interim: Interim | None = None
 
 
@@ -113,7 +115,7 @@ class Fetcher:
         floor = self._recorder.floor
         site, request = question.site, question.request
         if question.own:
-            asked = ask.as_is(site, request, None, peer=question.peer, trusted=question.trusted)
+            asked = ask.as_is(site, request, None, peer=question.peer, trusted=question.trusted, is_page=question.is_page)
         else:
             asked = ask.for_store(site, request, question.conditions, peer=question.peer, trusted=question.trusted)
         try:
@@ -169,6 +171,7 @@ class Fetcher:
         for form in resident.forms.values():
             if form.data is not None and form.coding not in refreshed.forms:
                 refreshed.add_form(replace(form))
+        refreshed.heir_of = resident.injected
         return Refreshed(entry, refreshed, Mark.NONE, seconds)
 
     def freshened(self, question: Question, response: OriginResponse, resident: Resident, floor: int) -> Received:

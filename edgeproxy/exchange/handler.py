@@ -11,13 +11,14 @@ rules?), one look for the shape, one write. Everything else was done when the an
 import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgeproxy.clock import Clock
 from edgeproxy.errors import ClientGone, RequestRefused
 from edgeproxy.exchange.answer import Answerer
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.exchange import Exchange
+from edgeproxy.exchange.injection import Injections
 from edgeproxy.exchange.pages import Page, error_page, whole_answer
 from edgeproxy.exchange.ready import PLAIN_GET, PLAIN_SHAPE, answer_key, kind_of, make_answer, ranking, shape_of
 from edgeproxy.exchange.resident import Answer, Resident
@@ -51,6 +52,8 @@ class Hot:
     ranked: tuple[str, ...]
     kind: str
     prefix: str | None
+    is_page: bool
+    """It asks for a page to show, of a host whose pages get our tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,13 @@ Challenge = Callable[[str, str], Awaitable[bytes | None]]
 class EdgeHandler:
     """The `Handler` of all connections of one node."""
 
-    def __init__(self, sites: Sites, cache: Cache, answerer: Answerer, reporting: Reporting, clock: Clock) -> None:
+    def __init__(
+        self, sites: Sites, cache: Cache, answerer: Answerer, injections: Injections, reporting: Reporting, clock: Clock
+    ) -> None:
         self.sites = sites
         self._cache = cache
         self._answerer = answerer
+        self._injections = injections
         self._metrics = reporting.metrics
         self._log = reporting.access_log
         self._log_hit = self._log.hit
@@ -141,9 +147,9 @@ class EdgeHandler:
             answer = self._prepare(hot, resident, request, target)
         if answer is None or (self._tracing.enabled and self._tracing.samples_hit(request)):
             return None
-        metrics = hot.metrics
-        metrics.hits += 1
-        metrics.bytes += answer.length
+        counter = answer.counter
+        counter.hits += 1
+        counter.bytes += answer.length
         self._log_hit(peer.log_prefix, answer.log_suffix)
         return answer
 
@@ -161,7 +167,9 @@ class EdgeHandler:
         prefix = self._cache.key_prefix(request) if key == request.url and not site.keys.ignore_query else None
         ranked = ranking(request.fields.get("accept-encoding"))
         metrics = self._metrics.site(site.name)
-        hot = Hot(self.sites, site, metrics, entry.tier_key, shape, ranked, kind_of(shape, ranked), prefix)
+        is_page = self._injections.applies(site, request)
+        kind = kind_of(shape, ranked, is_page=is_page)
+        hot = Hot(self.sites, site, metrics, entry.tier_key, shape, ranked, kind, prefix, is_page)
         if slot.only is not None:
             # With variants the tier key may name another one tomorrow; those requests are looked up each time.
             request.memo["hot"] = hot
@@ -169,20 +177,29 @@ class EdgeHandler:
 
     def _prepare(self, hot: Hot, resident: Resident, request: Request, target: str) -> Answer | None:
         """Decide once for this shape, and keep the answer ready if there is one."""
-        key = answer_key(hot.shape, hot.ranked, resident)
+        injected = self._injections.of(hot.site, resident) if hot.is_page else None
+        key = answer_key(hot.shape, hot.ranked, resident, injected)
         answer = resident.answers.get(key)
         if answer is None:
             url = f"{request.scheme}://{request.authority}{target}"
-            answer = make_answer(resident, request, url, hot.site, self._clock.now())
+            answer = make_answer(resident, request, url, hot.site, self._clock.now(), injected)
+            if answer is not None:
+                answer.counter = hot.metrics.ready_page(str(injected.outcome)) if injected else hot.metrics.ready
         if answer is not None:
             resident.keep_answer(key, answer)
             resident.keep_answer(hot.kind, answer)
         return answer
 
+    def forget_requests(self) -> None:
+        """Which requests ask for a page with our tag is to be found out anew."""
+        self.sites = replace(self.sites)
+
     def make_ready(self, site: Site, resident: Resident) -> None:
-        """Have the answer that most will ask for ready before the first of them does."""
+        """Have the answer that most will ask for ready before the first of them does, and the page with our tag in it."""
+        self._injections.of(site, resident)
         answer = make_answer(resident, PLAIN_GET, resident.stored.url, site, self._clock.now())
         if answer is not None:
+            answer.counter = self._metrics.site(site.name).ready
             resident.keep_answer(PLAIN_SHAPE, answer)
 
     # --- exchanges ---
@@ -225,8 +242,7 @@ class EdgeHandler:
 
     def _report(self, exchange: Exchange) -> None:
         stream, metrics = exchange.stream, exchange.metrics
-        if "service-worker" in exchange.request.fields:
-            self.look(exchange)
+        self.look(exchange)
         seconds = self._clock.monotonic() - stream.started
         setattr(metrics, exchange.outcome, getattr(metrics, exchange.outcome) + 1)
         metrics.bytes += stream.bytes_sent

@@ -15,6 +15,9 @@ VIA = "1.1 edgeproxy"
 
 _REPLACED = frozenset(("age", "content-length", "cache-status", "edge-block", "repr-digest", "via"))
 _REPLACED_IN_FORM = _REPLACED | {"etag", "content-encoding", "vary", "content-md5", "digest", "content-digest"}
+_OF_THE_BYTES = frozenset(("accept-ranges", "content-digest", "content-md5", "digest", "etag", "repr-digest"))
+INJECTION_SUFFIX = "edge"
+_BY_DESTINATION = ("Vary", "Sec-Fetch-Dest")
 # RFC 9110 section 15.4.5: what a 304 repeats of the 200 it stands for, and what says how the cache came to it.
 _IN_NOT_MODIFIED = frozenset(
     (
@@ -40,13 +43,17 @@ OF_ITS_TIME = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A body ready to be sent in one coding. `data` is None when it is streamed from disk (identity only)."""
+    """A body ready to be sent in one coding. `data` is None when it is streamed from disk (identity only).
+
+    `splice`: of a page with our tag in it, the place in the stored body and the tag. Its digest is None when it is never at hand.
+    """
 
     coding: str
     data: bytes | None
     length: int
     etag: str | None
-    digest: Digest
+    digest: Digest | None
+    splice: tuple[int, bytes] | None = None
 
 
 def identity_form(stored: StoredResponse, body: bytes | None) -> Form:
@@ -60,6 +67,44 @@ def coded_form(stored: StoredResponse, coding: str, data: bytes, digest: Digest)
     return Form(coding, data, len(data), etags.with_suffix(etag, coding), digest)
 
 
+def injected_form(
+    stored: StoredResponse, coding: str, data: bytes | None, length: int, digest: Digest | None, splice: tuple[int, bytes] | None
+) -> Form:
+    """The stored page with our tag in it. It always has a validator, so that nothing is compared by dates, which it shares."""
+    etag = injected_etag(stored.fields.get("etag"), stored.body)
+    return Form(coding, data, length, etag if coding == IDENTITY else etags.with_suffix(etag, coding), digest, splice)
+
+
+def injected_etag(etag: str | None, body: Digest) -> str:
+    """The validator of the stored page with our tag in it, weak: the tag may change where the page does not."""
+    return marked(etag or f'"{b64encode(body[:15]).decode()}"')
+
+
+def marked(etag: str) -> str:
+    """`etag` as that of the same page with our tag in it."""
+    return etags.with_suffix(etags.weakened(etag), INJECTION_SUFFIX)
+
+
+def unmarked(if_none_match: str) -> str:
+    """An If-None-Match with the validators that the origin gave."""
+    members = etags.parse_etag_list(if_none_match)
+    if members == "*":
+        return if_none_match
+    return ", ".join(etags.without_suffix(member, (INJECTION_SUFFIX,)) for member in members)
+
+
+def varied(fields: Fields) -> Fields:
+    """The fields of a page that goes out with and without our tag, by who asks."""
+    return fields if "sec-fetch-dest" in (fields.get("vary") or "").lower() else fields.plus(_BY_DESTINATION)
+
+
+def of_injected(fields: Fields) -> Fields:
+    """The fields of a page that passes by, as they are with our tag in it (RFC 9110 section 7.7)."""
+    etag = fields.get("etag")
+    kept = fields.without(_OF_THE_BYTES).plus(("Accept-Ranges", "none"))
+    return kept.plus(("ETag", marked(etag))) if etag else kept
+
+
 def repr_digest(digest: Digest) -> str:
     """RFC 9530 section 3."""
     return f"sha-256=:{b64encode(digest).decode()}:"
@@ -71,22 +116,33 @@ def via(fields: Fields) -> str:
     return f"{before}, {VIA}" if before else VIA
 
 
-def from_store(stored: StoredResponse, form: Form, *, negotiated: bool) -> Fields:
+def from_store(
+    stored: StoredResponse, form: Form, *, negotiated: bool, by_destination: bool = False, amended: Fields | None = None
+) -> Fields:
     """The fields of a stored response, less those that change by the second (`Age`, `Cache-Status`) and the framing.
 
-    `negotiated`: the answer depends on `Accept-Encoding`, because other forms exist or may come to exist.
+    `negotiated`: the answer depends on `Accept-Encoding`, because other forms exist or may come to exist. `by_destination`: it
+    depends on what the client is going to do with it. `amended`: fields to begin with instead of the stored ones.
     """
-    fields = stored.fields
-    dropped = _REPLACED if form.coding == IDENTITY else _REPLACED_IN_FORM
+    fields = stored.fields if amended is None else amended
+    is_plain = form.coding == IDENTITY and form.splice is None
+    dropped = _REPLACED if is_plain else _REPLACED_IN_FORM
     lines = [line for line in fields.lines if line[0].lower() not in dropped]
-    if form.coding != IDENTITY:
-        lines.append(("Content-Encoding", form.coding))
+    if not is_plain:
+        if form.coding != IDENTITY:
+            lines.append(("Content-Encoding", form.coding))
         if form.etag:
             lines.append(("ETag", form.etag))
         lines.extend(("Vary", value) for value in fields.all("vary"))
     if negotiated and "accept-encoding" not in (fields.get("vary") or "").lower():
         lines.append(("Vary", "Accept-Encoding"))
-    lines.append(("Repr-Digest", repr_digest(form.digest)))
+    if by_destination and "sec-fetch-dest" not in (fields.get("vary") or "").lower():
+        lines.append(_BY_DESTINATION)
+    if form.splice is not None:
+        lines = [line for line in lines if line[0].lower() != "accept-ranges"]
+        lines.append(("Accept-Ranges", "none"))
+    if form.digest is not None:
+        lines.append(("Repr-Digest", repr_digest(form.digest)))
     if stored.height is not None:
         lines.append(("Edge-Block", str(stored.height)))
     lines.append(("Via", via(fields)))

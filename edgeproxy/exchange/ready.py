@@ -12,8 +12,9 @@ from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
-from edgeproxy.exchange.deliver import choose, memento_lines
+from edgeproxy.exchange.deliver import choose, head_of, memento_lines
 from edgeproxy.exchange.heads import IDENTITY
+from edgeproxy.exchange.injected import Injected
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.telemetry.access_log import hit_suffix
@@ -42,6 +43,8 @@ def shape_of(request: Request, *, own_target: bool = False) -> str | None:
     fields = request.fields
     if request.method not in ("GET", "HEAD") or request.upgrade is not None or not fields.names().isdisjoint(_COLD):
         return None
+    if fields.get("sec-fetch-dest") == "serviceworker":
+        return None  # it gives away that the site has one of its own
     conditions = (fields.get("if-none-match") or "", fields.get("if-modified-since") or "")
     return "\n".join((request.method, *conditions, request.target if own_target else ""))
 
@@ -60,30 +63,40 @@ def ranking(accept_encoding: str | None) -> tuple[str, ...]:
     return tuple(ranked)
 
 
-def kind_of(shape: str, ranked: tuple[str, ...]) -> str:
-    """What requests have in common that get the same answer from any one response, whatever its forms. Never an `answer_key`."""
-    return f"\n{','.join(ranked)}\n{shape}"
+def kind_of(shape: str, ranked: tuple[str, ...], *, is_page: bool = False) -> str:
+    """What requests have in common that get the same answer from any one response, whatever its forms. Never an `answer_key`.
+
+    `is_page`: they ask for a page to show, of a host whose pages get our tag.
+    """
+    return f"\n{','.join(ranked)}\n{'page' if is_page else ''}\n{shape}"
 
 
-def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident) -> str:
-    """The key of the answer of this shape in the form of `resident` that the client prefers."""
-    forms = resident.forms
+def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident, injected: Injected | None = None) -> str:
+    """The key of the answer of this shape in the form of `resident` that the client prefers. `injected`: it asks for a page."""
+    forms = injected.forms if injected is not None and injected.is_into else resident.forms
+    if injected is not None:
+        shape = f"page\n{shape}"
     if len(forms) == 1:
         return shape
     coding = next((coding for coding in ranked if coding in forms), IDENTITY)
     return shape if coding == IDENTITY else f"{coding}\n{shape}"
 
 
-def make_answer(resident: Resident, request: Request, url: str, site: Site, now: Instant) -> Answer | None:
-    """The answer to `request`, for `url` of `site`; None when it is no plain hit with a block, fresh or pinned."""
+def make_answer(
+    resident: Resident, request: Request, url: str, site: Site, now: Instant, injected: Injected | None = None
+) -> Answer | None:
+    """The answer to `request`, for `url` of `site`; None when it is no plain hit with a block, fresh or pinned.
+
+    `injected`: it asks for a page to show, and this is known of injecting into it.
+    """
     stored = resident.stored
     if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
         return None
     decision = plan(request, stored, now, site.policy, Mark.NONE, pinned=resident.pinned)
     if not isinstance(decision, Serve) or decision.reason not in (Reason.FRESH, Reason.ROLLBACK):
         return None
-    chosen = choose(request, resident, now)
-    fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
+    chosen = choose(request, resident, now, injected)
+    fields = head_of(resident, chosen.form, injected)
     match chosen.verdict:
         case Whole() if chosen.form.data is not None:
             status, body = stored.status, chosen.form.data

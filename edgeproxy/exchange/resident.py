@@ -10,8 +10,10 @@ from edgeproxy.caching.model import Mark, Reason, StoredResponse
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
 from edgeproxy.exchange.heads import Form
+from edgeproxy.exchange.injected import Injected
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import Verified
+from edgeproxy.telemetry.metrics import ReadyCounter
 from edgeproxy.wire.hpack import encode_fields, encode_status
 from edgeproxy.wire.http1 import decode_stored_head
 from edgeproxy.wire.http2 import response_lines
@@ -44,6 +46,7 @@ class Answer:
         "block_second",
         "body",
         "born",
+        "counter",
         "detail",
         "fresh_until",
         "initial_age",
@@ -63,6 +66,8 @@ class Answer:
         log_suffix: bytes,
         detail: Reason = Reason.FRESH,
     ) -> None:
+        self.counter = ReadyCounter()
+        """Where it counts as sent; whoever makes it puts the right one in the place of its own."""
         self.born = stored.response_time // 1000
         self.detail = detail
         self.initial_age = stored.initial_age
@@ -116,6 +121,10 @@ class Resident:
         "fresh_until",
         "generation",
         "groups",
+        "heir_of",
+        "injected",
+        "injected_size",
+        "is_judged",
         "mark",
         "pinned",
         "ref",
@@ -144,6 +153,19 @@ class Resident:
         self.groups: frozenset[str] = frozenset()
         self.answers: dict[str, Answer] = {}
         self.size = 0
+        self.is_judged = False
+        """Whether `injected` says something; owned, as the next three, by `exchange.injection`."""
+        self.injected: Injected | None = None
+        self.injected_size = 0
+        """What `size` counts of it."""
+        self.heir_of: Injected | None = None
+        """Of the response that this one confirms."""
+
+    def unjudge(self) -> None:
+        """Whether it goes out with our tag is to be asked anew."""
+        self.is_judged = False
+        self.injected = None
+        self.answers.clear()
 
     def committed(self, stored: StoredResponse) -> None:
         """Its block is there: the same response, now with a height."""

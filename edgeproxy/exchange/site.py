@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from edgeproxy.caching.key import KeyRules
 from edgeproxy.caching.model import Policy
+from edgeproxy.inject.csp import Choice
 from edgeproxy.origin.client import OriginClient
 
 
@@ -55,6 +56,8 @@ class Site:
     """Earlier versions may be asked for (RFC 7089)."""
     secure: Secure | None = None
     """None where HTTPS is not listened for."""
+    csp: Choice = "extend"
+    """What is done when a page's policy forbids what is injected into it."""
 
     @property
     def redirects(self) -> bool:

@@ -82,6 +82,8 @@ class ServiceWorkers:
 
     def __init__(self, folder: Path, clock: Clock, ledger: Log, salt: Callable[[str], bytes]) -> None:
         self.validators: Callable[[], Quorum | None] = lambda: None
+        self.on_change: Callable[[], None] = lambda: None
+        """Told when orders may have become others, and with them who gets the worker."""
         self._folder = folder
         self._clock = clock
         self._log = ledger
@@ -148,6 +150,7 @@ class ServiceWorkers:
         serial = max(kept.serial + 1, now)
         self._kept = msgspec.structs.replace(kept, serial=serial, issued=now, orders=self._orders(kept.overrides))
         self._dirty = True
+        self.on_change()
 
     def _orders(self, overrides: Mapping[str, Mode] | None = None) -> dict[str, Orders]:
         overrides = self._kept.overrides if overrides is None else overrides

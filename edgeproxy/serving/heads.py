@@ -7,6 +7,7 @@ Must not parse a head; that is `wire.http1`. Pure, without sockets and clock.
 import re
 
 from edgeproxy.errors import RequestRefused
+from edgeproxy.inject.qualify import wants_document
 from edgeproxy.wire.http1 import Limits, oversized, with_target
 from edgeproxy.wire.messages import Request
 
@@ -14,16 +15,18 @@ MEMO_HEAD_BYTES = 4096
 """Longer heads are not remembered."""
 
 MAX_KIN = 512
-"""Pairs of host and codings that are remembered."""
+"""Kinds of heads that are remembered (`_kind_of`)."""
 
 BLANK_LINES = 4
 """Empty lines skipped before a request line (RFC 9112 section 2.2 asks for at least one)."""
 
 # A plain head, whole: GET in origin form, Host once, Accept-Encoding at most once, and lines that no ready answer depends on (a
 # response that varies by one of them is never answered by `Handler.instant_like`). Stricter than the grammar of `wire`.
+# Whether a page to show is asked for does matter (`inject.qualify`): of the two fields that say so the last value is caught.
 _OTHERS = (
-    rb"(?:(?:(?:User-Agent|Referer|Cookie|Accept(?:-Language)?|DNT|Priority|Upgrade-Insecure-Requests|Sec-[A-Za-z-]++): "
-    rb"[\t -~\x80-\xff]*+|Connection: keep-alive)\r\n){0,16}+"
+    rb"(?:(?:(?:User-Agent|Referer|Cookie|Accept-Language|DNT|Priority|Upgrade-Insecure-Requests|"
+    rb"Sec-(?:[A-EG-Z]|Fetch-[MSU])[A-Za-z-]*+): [\t -~\x80-\xff]*+|Accept: ([!-~\x80-\xff][\t -~\x80-\xff]*+)|"
+    rb"Sec-Fetch-Dest: ((?!serviceworker)[a-z]++)|Connection: keep-alive)\r\n){0,16}+"
 )
 _HOST = rb"Host: ([!-~]++)\r\n"
 _CODING = rb"Accept-Encoding: ([ -~]++)\r\n"
@@ -150,9 +153,9 @@ class HeadMemo:
     since then goes. A head enters only at its second sight, so that unique heads leave nothing but a hash. Each generation holds
     half of the entries and bytes. `recent` stays the same object, so that its `get` can be kept by the hot path.
 
-    Beside them one request for each host and set of codings: most heads differ from it in their target and in lines that do not
-    matter for an answer that is ready (`kin`). Field lines that come again with other targets and another `Referer`, as a browser
-    sends them, are known by their bytes; others are judged by a pattern.
+    Beside them one request for each host and set of codings, for pages and for the rest: most heads differ from it in their
+    target and in lines that do not matter for an answer that is ready (`kin`). Field lines that come again with other targets and
+    another `Referer`, as a browser sends them, are known by their bytes; others are judged by a pattern.
     """
 
     # fmt: off
@@ -163,7 +166,7 @@ class HeadMemo:
 
     def __init__(self, entries: int, size: int, limits: Limits) -> None:
         self._limits = limits
-        self._kin: dict[tuple[bytes, bytes | None], Request] = {}
+        self._kin: dict[_Kind, Request] = {}
         self._known_lines: dict[bytes, Request] = {}
         self._plain = _PLAIN if limits.field_count >= _PLAIN_LINES else _NEVER
         self.recent: dict[bytes, Request] = {}
@@ -203,8 +206,8 @@ class HeadMemo:
         match = self._plain.fullmatch(head)
         if match is None:
             return None
-        target, host, coding, coding_before, host_after = match.groups()
-        known = self._kin.get((host or host_after, coding or coding_before))
+        target = match[1]
+        known = self._kin.get(_kind_of(match))
         if known is None or len(target) > self._limits.target_bytes:
             return None
         if self._is_second_sight(lines):
@@ -225,8 +228,7 @@ class HeadMemo:
         if match is not None:
             if len(self._kin) >= MAX_KIN:
                 self._kin.clear()
-            _, host, coding, coding_before, host_after = match.groups()
-            self._kin[host or host_after, coding or coding_before] = request
+            self._kin[_kind_of(match)] = request
 
     def offer(self, head: bytes, request: Request) -> None:
         """Remember a simple `request` when its head has been seen before."""
@@ -253,6 +255,18 @@ class HeadMemo:
             self._bytes = 0
         self.recent[head] = request
         self._bytes += len(head)
+
+
+_Kind = tuple[bytes, bytes | None, bool]
+
+
+def _kind_of(plain: re.Match[bytes]) -> _Kind:
+    """What of a plain head an answer depends on besides its target: host, codings, and whether it asks for a page to show."""
+    _, *first, host, a1, d1, coding, a2, d2, coding_before, a3, d3, host_after, a4, d4 = plain.groups()
+    accept: bytes | None = a4 or a3 or a2 or a1 or first[0]
+    destination: bytes | None = d4 or d3 or d2 or d1 or first[1]
+    is_page = wants_document(destination.decode() if destination else None, accept.decode("latin-1") if accept else None)
+    return host or host_after, coding or coding_before, is_page
 
 
 def _without_referer(lines: bytes) -> bytes:

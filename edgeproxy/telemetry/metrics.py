@@ -1,4 +1,4 @@
-"""What the edge counts. The hot path does `site.hits += 1` and `site.bytes += length`; the rest happens when somebody looks.
+"""What the edge counts. The hot path adds to the two numbers of a `ReadyCounter`; the rest happens when somebody looks.
 
 Owns: the counters, as plain attributes, and their rendering. One thread writes them, the event loop's. Gauges are asked when
 rendered. Must not: hold labels that a client chooses; sites, reasons and error types are sets that the edge knows.
@@ -47,8 +47,18 @@ class Tally(dict[str, int]):
         self[name] = self.get(name, 0) + count
 
 
+class ReadyCounter:
+    """What the hot path counts, for the answers of one kind; the counters of their site include it."""
+
+    __slots__ = ("bytes", "hits")
+
+    def __init__(self) -> None:
+        self.hits = 0
+        self.bytes = 0
+
+
 class SiteMetrics:
-    """The counters of one site.
+    """The counters of one site. `bytes` are those of exchanges; `sent` has all.
 
     hits: fresh out of the store; stale: a stale copy sent; revalidated: the origin said 304; misses: fetched; coalesced: shared a
     fetch that another request led; passed: not cacheable; own: answered by the edge itself under /.edge/; refused: refused by
@@ -56,18 +66,22 @@ class SiteMetrics:
     """
 
     __slots__ = (
+        "_hits",
+        "_injections",
+        "_pages",
         "bytes",
         "coalesced",
         "corrupt_bodies",
+        "csp_changes",
         "duration",
         "failed",
-        "hits",
         "misses",
         "origin_duration",
         "origin_errors",
         "origin_tries",
         "own",
         "passed",
+        "ready",
         "refused",
         "revalidated",
         "stale",
@@ -75,7 +89,11 @@ class SiteMetrics:
     )
 
     def __init__(self) -> None:
-        self.hits = 0
+        self._hits = 0
+        self.bytes = 0
+        self.ready = ReadyCounter()
+        self._pages: dict[str, ReadyCounter] = {}
+        self._injections = Tally()
         self.stale = 0
         self.revalidated = 0
         self.misses = 0
@@ -84,13 +102,47 @@ class SiteMetrics:
         self.own = 0
         self.refused = 0
         self.failed = 0
-        self.bytes = 0
         self.corrupt_bodies = 0
         self.origin_tries = 0
         self.origin_errors = Tally()
         self.stale_reasons = Tally()
+        self.csp_changes = Tally()
         self.duration = Histogram(SECONDS)
         self.origin_duration = Histogram(SECONDS)
+
+    @property
+    def hits(self) -> int:
+        """See the class; what the hot path sent is among them."""
+        return self._hits + self.ready.hits + sum(counter.hits for counter in self._pages.values())
+
+    @hits.setter
+    def hits(self, value: int) -> None:
+        self._hits += value - self.hits
+
+    @property
+    def sent(self) -> int:
+        """Bytes of bodies; what the hot path sent is among them."""
+        return self.bytes + self.ready.bytes + sum(counter.bytes for counter in self._pages.values())
+
+    def ready_page(self, outcome: str) -> ReadyCounter:
+        """The counter of ready answers with a page to show, of a host with a service worker of ours, by what became of it."""
+        counter = self._pages.get(outcome)
+        if counter is None:
+            counter = self._pages[outcome] = ReadyCounter()
+        return counter
+
+    def count_page(self, outcome: str) -> None:
+        """Such a page was sent by an exchange."""
+        self._injections.add(outcome)
+
+    @property
+    def injections(self) -> Tally:
+        """Pages sent to be shown, of hosts with a service worker of ours, by what became of them. A copy."""
+        total = Tally(self._injections)
+        for outcome, counter in self._pages.items():
+            if counter.hits:
+                total.add(outcome, counter.hits)
+        return total
 
     @property
     def exchanges(self) -> int:
@@ -140,13 +192,21 @@ class Metrics:
             names.REQUESTS,
             [((site, OUTCOME_LABEL[outcome]), getattr(each, outcome)) for site, each in sites for outcome in OUTCOMES],
         )
-        yield names.RESPONSE_BYTES, [((site,), each.bytes) for site, each in sites]
+        yield names.RESPONSE_BYTES, [((site,), each.sent) for site, each in sites]
         yield names.REQUEST_DURATION, [((site,), each.duration) for site, each in sites]
         yield names.STALE, [((site, reason), count) for site, each in sites for reason, count in each.stale_reasons.items()]
         yield names.ORIGIN_TRIES, [((site,), each.origin_tries) for site, each in sites]
         yield names.ORIGIN_ERRORS, [((site, error), count) for site, each in sites for error, count in each.origin_errors.items()]
         yield names.ORIGIN_DURATION, [((site,), each.origin_duration) for site, each in sites]
         yield names.CORRUPT, [((site,), each.corrupt_bodies) for site, each in sites]
+        yield (
+            names.INJECTIONS,
+            [((site, outcome), count) for site, each in sites for outcome, count in each.injections.items()],
+        )
+        yield (
+            names.CSP_CHANGES_TOTAL,
+            [((site, change), count) for site, each in sites for change, count in each.csp_changes.items()],
+        )
         yield names.CONNECTIONS_TOTAL, [((), self.connections)]
         yield names.REFUSED, [((status,), count) for status, count in self.refused_requests.items()]
         yield names.LEDGER_BLOCKS, [((), self.ledger_blocks)]

@@ -51,6 +51,8 @@ BATCH_SIZE: Final = "edgeproxy.batch.size"
 BATCH_TRACED: Final = "edgeproxy.batch.traced"
 ORIGIN: Final = "edgeproxy.origin"
 TRY: Final = "edgeproxy.origin.try"
+INJECTION: Final = "edgeproxy.injection"
+CSP_CHANGES: Final = "edgeproxy.csp.changes"
 CONNECTION_REUSED: Final = "edgeproxy.connection.reused"
 
 KNOWN_METHODS: Final = frozenset(
@@ -97,6 +99,18 @@ ORIGIN_DURATION: Final = Metric(
 )
 STALE: Final = Metric("edgeproxy_stale_total", "counter", "Stale answers sent, by reason.", ("site", "reason"))
 CORRUPT: Final = Metric("edgeproxy_corrupt_bodies_total", "counter", "Stored bodies that did not match their block.", ("site",))
+INJECTIONS: Final = Metric(
+    "edgeproxy_injections_total",
+    "counter",
+    "Pages sent to be shown: with the tag of the service worker (injected), or why without.",
+    ("site", "outcome"),
+)
+CSP_CHANGES_TOTAL: Final = Metric(
+    "edgeproxy_csp_changes_total",
+    "counter",
+    "Changes made to the policies of pages so that the tag works, by kind; once for each stored or passing page.",
+    ("site", "change"),
+)
 CONNECTIONS_TOTAL: Final = Metric("edgeproxy_connections_total", "counter", "Client connections accepted.")
 REFUSED: Final = Metric(
     "edgeproxy_refused_requests_total", "counter", "Requests that could not be parsed, by status.", ("status",)

@@ -252,6 +252,7 @@ SITE_FAULTS = [
     ('[site.service_worker]\nmode = "on"\n[ledger]\npublish = false', "site[0].service_worker.mode: browsers need the ledger for their proofs, which is not public; allowed: with ledger.publish = true"),
     ('[site.service_worker]\nmax_stale = "0"', 'site[0].service_worker.max_stale: "0" is too short; allowed: "1s" or more'),
     ('[site.service_worker]\non = true', 'site[0].service_worker.on: unknown key; did you mean own?'),
+    ('[site.service_worker]\ncsp = "off"', 'site[0].service_worker.csp: "off" is not a choice; allowed: "respect", "extend"'),
     ("[[site]]", "site[1].hosts: missing; allowed: a list of host names\nsite[1].origins: missing; allowed: a list of origins"),
     ('[[site]]\nhosts = ["Example.org"]\norigins = ["http://a"]', 'site[1].hosts[0]: "Example.org" is already at site[0].hosts[0]; allowed: each host once'),
 ]  # fmt: skip
@@ -713,3 +714,8 @@ def test_a_config_never_changes_once_made() -> None:
     config = from_flags(Flags(origins=("http://a",)))
     with pytest.raises(ValueError, match="frozen"):
         config.edge.node = "other"  # type: ignore[misc]
+
+
+def test_the_service_worker_is_off_unless_it_is_switched_on() -> None:
+    assert from_flags(Flags(origins=("http://127.0.0.1:1",))).sites[0].service_worker.mode == "off"
+    assert from_flags(Flags(origins=("http://127.0.0.1:1",), service_worker="on")).sites[0].service_worker.mode == "on"

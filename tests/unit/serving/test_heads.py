@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from edgeproxy.errors import RequestRefused
+from edgeproxy.inject.qualify import of_request
 from edgeproxy.serving.heads import BLANK_LINES, MEMO_HEAD_BYTES, HeadBuffer, HeadMemo, is_simple
 from edgeproxy.wire.http1 import Limits, parse_request_head, with_target
 from edgeproxy.wire.messages import Request
@@ -215,7 +216,7 @@ def test_only_an_origin_form_line_of_the_same_method_before_the_same_fields_is_k
 
 
 INCIDENTAL = (
-    b"\r\nHost: a.test\r\nUser-Agent: x y\r\nReferer: http://a.test/\r\nCookie: a=b\r\nAccept: text/html"
+    b"\r\nHost: a.test\r\nUser-Agent: x y\r\nReferer: http://a.test/\r\nCookie: a=b\r\nAccept: image/png,*/*"
     b"\r\nSec-Fetch-Mode: navigate\r\nAccept-Language: de\r\n\r\n"
 )
 
@@ -226,6 +227,46 @@ def test_incidental_fields_do_not_make_a_stranger() -> None:
         kin = memo.kin(b"GET /two HTTP/1.1" + INCIDENTAL)
         assert kin is not None
         assert kin[1] == "/two"
+
+
+PAGE = b"\r\nHost: a.test\r\nAccept: text/html,*/*\r\n\r\n"
+WHO_ASKS_FOR_A_PAGE = [
+    (PAGE, True),
+    (b"\r\nAccept: a/b\r\nHost: a.test\r\nAccept: Text/HTML\r\n\r\n", True),
+    (b"\r\nHost: a.test\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nAccept: */*\r\n\r\n", True),
+    (b"\r\nSec-Fetch-Dest: empty\r\nHost: a.test\r\nSec-Fetch-Dest: document\r\n\r\n", True),
+    (FIELDS, False),
+    (b"\r\nHost: a.test\r\nAccept: text/html\r\nAccept: */*\r\n\r\n", False),
+    (b"\r\nAccept: text/html\r\nSec-Fetch-Dest: iframe\r\nHost: a.test\r\n\r\n", False),
+    (b"\r\nHost: a.test\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\nSec-Fetch-Dest: empty\r\n\r\n", False),
+]
+STRANGERS = [
+    b"Sec-fetch-dest: document",
+    b"sec-fetch-dest: empty",
+    b"Sec-Fetch-Dest: serviceworker",
+    b"Sec-Fetch-Dest:document",
+    b"Accept: ",
+]
+
+
+@pytest.mark.parametrize(("fields", "is_page"), WHO_ASKS_FOR_A_PAGE)
+@pytest.mark.parametrize("knowing", KNOWING)
+def test_who_asks_for_a_page_to_show_is_kin_to_others_who_do(
+    knowing: Callable[[bytes], HeadMemo], fields: bytes, is_page: bool
+) -> None:
+    head = b"GET /two HTTP/1.1" + fields
+    assert (of_request(parse_request_head(head, Limits(), scheme="https")) is None) is is_page
+    assert (knowing(b"GET /one HTTP/1.1" + PAGE).kin(head) is not None) is is_page
+    assert (knowing(b"GET /one HTTP/1.1" + FIELDS).kin(head) is not None) is not is_page
+    assert (knowing(b"GET /one HTTP/1.1\r\nHost: a.test\r\n\r\n").kin(head) is not None) is not is_page
+
+
+@pytest.mark.parametrize("line", STRANGERS)
+@pytest.mark.parametrize("known", [PAGE, FIELDS])
+def test_a_line_that_may_say_what_is_asked_for_and_is_not_plain_makes_a_stranger(line: bytes, known: bytes) -> None:
+    assert (
+        memo_that_knows(b"GET /one HTTP/1.1" + known).kin(b"GET /two HTTP/1.1\r\n" + line + b"\r\nHost: a.test\r\n\r\n") is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -105,3 +105,20 @@ def test_every_declared_metric_has_help_and_a_name_for_its_kind() -> None:
     for each in declared:
         assert each.help.endswith(".") or each.name == "edgeproxy_build_info"
         assert (each.kind == "counter") == each.name.endswith("_total"), each.name
+
+
+def test_what_the_hot_path_counts_is_part_of_its_site() -> None:
+    site = Metrics(version="1", node="n").site("a")
+    site.hits += 2
+    site.bytes += 10
+    site.ready.hits += 3
+    site.ready.bytes += 30
+    site.ready_page("injected").hits += 4
+    site.ready_page("injected").bytes += 40
+    assert (site.hits, site.sent, site.exchanges) == (9, 80, 9)
+    site.hits += 1
+    assert (site.hits, site.ready.hits) == (10, 3)
+    site.count_page("injected")
+    site.count_page("amp")
+    site.ready_page("meta_csp")
+    assert site.injections == {"injected": 5, "amp": 1}
