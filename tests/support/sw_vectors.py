@@ -318,6 +318,7 @@ def _controls() -> dict[str, Any]:
         "newer": control(8, mode="kill"),
         "with validators": control(9, validators={"quorum": 2, "keys": [str(each.verifier) for each in VALIDATORS]}),
         "half": control(10, percent=50),
+        "eight days later": control(11, issued=NOW + 8 * 86_400_000),
         "older": control(6, mode="bypass"),
         "same serial, other orders": control(7, mode="kill"),
         "another site": control(8, site="other.example"),
@@ -402,7 +403,7 @@ _HTML = """<!doctype html>
 _POLICIES = {
     "/strict": (
         f"default-src 'self'; script-src {SITE_URL}/page.js; object-src 'none'",
-        f"default-src 'self'; script-src {SITE_URL}/page.js {SITE_URL}/.edge/ui/; object-src 'none'; worker-src {SITE_URL}/.edge/sw.js",
+        f"default-src 'self'; script-src {SITE_URL}/page.js {SITE_URL}/.edge/ui/; worker-src {SITE_URL}/.edge/sw.js",
     ),
     "/nonce": (
         "script-src 'nonce-r4nd0m'; require-trusted-types-for 'script'",
