@@ -23,29 +23,34 @@ from edgeproxy import __version__, systemd
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.presence import Running, announce, ensure_token, withdraw
 from edgeproxy.backend import Backend
+from edgeproxy.browsers import Browsers, Surroundings
 from edgeproxy.caching.key import primary_key
 from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.errors import ConfigError, EdgeError, StartError
 from edgeproxy.exchange.answer import Answerer, Parts
+from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
 from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.keeping import Keep
 from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
 from edgeproxy.exchange.site import Site, Sites, Waiting
+from edgeproxy.finality import make_validators, open_finality_gauges
 from edgeproxy.https import Https, secure_of
 from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
 from edgeproxy.origin.messages import Origin, OriginSettings
 from edgeproxy.sequencer.sequencer import ORIGIN_PATH, Committed, Sequencer
+from edgeproxy.sequencer.validators import Validators
 from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import Bounds, ServingSettings, Timeouts
 from edgeproxy.storage.bodies import BodyStore
@@ -76,6 +81,8 @@ class Edge:
         self.config = config
         self.clock = clock or SystemClock()
         self.metrics = Metrics(version=__version__, node=config.edge.node)
+        self.validators: Validators | None = None
+        """None where nobody is asked to cosign the ledger."""
         self.draining = False
         self.started = self.clock.monotonic()
         self._closing = contextlib.AsyncExitStack()
@@ -100,6 +107,7 @@ class Edge:
             environ=os.environ,
             service_name=telemetry.service_name,
         )
+        self._tracing_settings = settings
         self.tracing: Tracing = open_tracing(settings)
         closing.push_async_callback(self.tracing.stop)
         self.access_log = open_access_log(telemetry.access_log, self.clock)
@@ -124,6 +132,7 @@ class Edge:
         self.sequencer.batch_span = self._commit_span
         self.sequencer.on_commit = self._committed
         self.sequencer.origin = _log_name(config)
+        self.sequencer.wants_mldsa = config.ledger.ml_dsa
         fold = await self.sequencer.start()
         closing.push_async_callback(self.sequencer.stop)
         await self._open_cache(fold)
@@ -138,6 +147,8 @@ class Edge:
 
     def _committed(self, committed: Sequence[Committed]) -> None:
         self.metrics.ledger_blocks += len(committed)
+        if self.validators is not None:
+            self.validators.on_head()
 
     async def _open_cache(self, fold: Fold) -> None:
         config = self.config
@@ -148,7 +159,7 @@ class Edge:
         self.forms = FormMaker()
         self._closing.push_async_callback(self.forms.close)
         self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
-        self.retention = Retention(self.cache, self.sequencer, self.clock, config.edge.disk)
+        self.retention = Retention(self.cache, self.sequencer, self.clock, _keep(config))
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
 
@@ -170,7 +181,11 @@ class Edge:
         self._origins: dict[object, OriginClient] = {}
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
-        self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
+        self.validators = make_validators(config, self.sequencer, self.clock)
+        publication, published = self.sequencer.publication, config.ledger.publish
+        self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
+        self.block_api = BlockApi(self.cache, publication, sites, is_published=published)
+        self.browsers = await self._open_browsers()
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -179,9 +194,12 @@ class Edge:
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,
+            blocks=self.block_api,
+            browser=self.browsers.paths,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.handler.look = self.browsers.paths.look
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)
@@ -210,10 +228,31 @@ class Edge:
         self.admin_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         announce(data, Running(self.admin_address, os.getpid()))
         closing.callback(withdraw, data, os.getpid())
+        if self.validators is not None:
+            # Last, since they look at the blocks that are published by now.
+            closing.push_async_callback(self.validators.stop)
+            await self.validators.start()
         keeping = spawn(self._housekeeping(), name="housekeeping")
         closing.callback(keeping.cancel)
 
+    async def _open_browsers(self) -> Browsers:
+        around = Surroundings(
+            data=self.config.edge.data,
+            clock=self.clock,
+            sequencer=self.sequencer,
+            cache=self.cache,
+            metrics=self.metrics,
+            tracing=self._tracing_settings,
+            sites=lambda: self.handler.sites,
+        )
+        browsers = Browsers(around)
+        await browsers.start(self.config)
+        self._closing.push_async_callback(browsers.stop)
+        return browsers
+
     def _open_gauges(self) -> None:
+        if self.validators is not None:
+            open_finality_gauges(self.metrics, self.validators)
         gauge = self.metrics.gauge
         gauge(names.CONNECTIONS, lambda: float(self.open_connections))
         gauge(names.CERTIFICATE_SECONDS, lambda: {(name,): left for name, left in self.https.health().seconds_left.items()})
@@ -225,6 +264,7 @@ class Edge:
             gauge(metric, partial(self._certificate_times, instant))
         gauge(names.TLS_ARRIVALS, lambda: {(outcome.value,): float(count) for outcome, count in self.https.outcomes.items()})
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
+        gauge(names.ROLLBACKS, lambda: float(len(self.cache.rules.rollbacks)))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
         gauge(names.MEMORY_USED, lambda: float(self.tier.used))
         gauge(names.MEMORY_LIMIT, lambda: float(self.tier.budget))
@@ -277,6 +317,7 @@ class Edge:
             compress=site.cache.compress,
             host_header=_host_header(site),
             trusted_proxies=trusted,
+            memento=site.memento,
             secure=None if https_port is None else secure_of(site, https_port),
         )
 
@@ -309,8 +350,10 @@ class Edge:
         self.config = config
         self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
-        self.retention.quota = config.edge.disk
-        self.ledger_files.is_published = config.ledger.publish
+        self.retention.keep = _keep(config)
+        self.ledger_files.is_published = self.block_api.is_published = config.ledger.publish
+        self.block_api.sites = sites
+        await self.browsers.apply(config)
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
@@ -332,6 +375,7 @@ class Edge:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self.browsers.workers.sweep()
             try:
                 evicted = await self.retention.enforce()
             except EdgeError as error:
@@ -363,6 +407,12 @@ def _data_folder(path: Path) -> Path:
             "data folder cannot be written", path=path, reason=error.strerror, hint="choose another with --data or edge.data"
         ) from error
     return path
+
+
+def _keep(config: Config) -> Keep:
+    """What retention keeps."""
+    ledger, quotas = config.ledger, {site.name: site.recovery.quota for site in config.sites}
+    return Keep(config.edge.disk, ledger.keep_versions, ledger.keep_for, quotas)
 
 
 def _log_name(config: Config) -> str:
@@ -450,7 +500,13 @@ async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) 
     origin = DemoOrigin()
     url = await origin.start("127.0.0.1", 0)
     try:
-        flags = Flags(origins=(url,), listen=(listen,) if listen else (), admin=admin, data=None if data is None else str(data))
+        flags = Flags(
+            origins=(url,),
+            listen=(listen,) if listen else (),
+            admin=admin,
+            data=None if data is None else str(data),
+            service_worker="on",
+        )
         config = from_flags(flags)
 
         def greet(edge: Edge) -> None:

@@ -10,20 +10,60 @@ from typing import Any
 
 from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant
+from edgeproxy.exchange.standing import Standing
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.drafts import Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
-from edgeproxy.ledger.fold import Version
+from edgeproxy.sequencer.validators import Validators
 from edgeproxy.tls.keeper import CertificateStatus
 
 Json = dict[str, Any]
 
 
-def head_view(origin: str, vkey: str | None, size: int, root: Digest, time: Instant | None) -> Json:
-    """`AdminBackend.ledger_head`. The final size is null as long as no validators are asked."""
-    return {"origin": origin, "size": size, "root": b64(root), "time": time, "vkey": vkey, "final_size": None}
+def head_view(
+    origin: str, vkey: str | None, size: int, root: Digest, time: Instant | None, final_size: int | None = None
+) -> Json:
+    """`AdminBackend.ledger_head`. The final size is null as long as no quorum of validators has cosigned."""
+    return {"origin": origin, "size": size, "root": b64(root), "time": time, "vkey": vkey, "final_size": final_size}
 
 
-def block_view(block: Block, names: Names | None) -> Json:
+def finality_view(validators: Validators) -> Json:
+    """How the cosigning goes: what is final, how far that is behind, and each validator."""
+    lag = validators.lag()
+    return {
+        "state": validators.state,
+        "final_size": validators.final_size,
+        "lag_blocks": lag.blocks,
+        "lag_seconds": round(lag.seconds, 3),
+        "alarms": validators.alarms,
+        "validators": [
+            {
+                "name": each.asked.name,
+                "vkey": str(each.asked.verifier),
+                "url": each.asked.url,
+                "size": each.size,
+                "cosigned_at": each.cosigned_at,
+                "failures": each.failures,
+                "problem": each.problem,
+                "alarm": each.alarm,
+            }
+            for each in validators.standings
+        ],
+    }
+
+
+def standing_view(standing: Standing | None) -> Json:
+    """Part of a version's line and of a block; nulls for a block that stores nothing."""
+    if standing is None:
+        return {"trace": None, "body_there": None, "served": None, "why": None}
+    return {
+        "trace": standing.trace,
+        "body_there": standing.body_there,
+        "served": standing.served,
+        "why": standing.why,
+    }
+
+
+def block_view(block: Block, names: Names | None, standing: Standing | None = None) -> Json:
     """`AdminBackend.ledger_show`. `block` is the object as it was hashed, keys in their order."""
     return {
         "height": block.height,
@@ -33,24 +73,28 @@ def block_view(block: Block, names: Names | None) -> Json:
         "url": names.url if isinstance(names, StoredNames | ReceiptNames) else None,
         "selecting": selecting_view(names.selecting) if isinstance(names, StoredNames) else {},
         "value": names.value if isinstance(names, PurgeNames | ScopeNames) else None,
+        **standing_view(standing),
     }
 
 
-def history_view(url: str, versions: Sequence[Version]) -> Json:
+def history_view(url: str, versions: Sequence[Standing]) -> Json:
     """`AdminBackend.ledger_history`, in the order given."""
-    return {"url": url, "versions": [version_view(version) for version in versions]}
+    return {"url": url, "versions": [version_view(standing) for standing in versions]}
 
 
-def version_view(version: Version) -> Json:
+def version_view(standing: Standing) -> Json:
     """One store or refresh block as a line of history."""
+    version = standing.version
     return {
         "height": version.height,
         "time": version.time,
         "op": version.op,
+        "site": version.site,
         "status": version.status,
         "body": version.body.digest.hex(),
         "length": version.body.length,
         "selecting": selecting_view(version.selecting),
+        **standing_view(standing),
     }
 
 

@@ -104,6 +104,22 @@ REFUSED: Final = Metric(
 LEDGER_COMMIT: Final = Metric("edgeproxy_ledger_commit_seconds", "histogram", "Time to make one batch of blocks durable.")
 LEDGER_BLOCKS: Final = Metric("edgeproxy_ledger_blocks_total", "counter", "Blocks committed by this process.")
 LEDGER_REFUSED: Final = Metric("edgeproxy_ledger_refused_total", "counter", "Drafts that the ledger did not take.")
+RECEIPTS: Final = Metric(
+    "edgeproxy_receipts_total", "counter", "Receipts of service workers that were taken.", ("site", "source", "cause")
+)
+RECEIPTS_REFUSED: Final = Metric(
+    "edgeproxy_receipts_refused_total", "counter", "Receipts of service workers that were not taken, by reason.", ("reason",)
+)
+REGISTRATIONS: Final = Metric(
+    "edgeproxy_worker_registrations_total",
+    "counter",
+    "What pages said of the service worker's registration.",
+    ("site", "outcome"),
+)
+BROWSER_SPANS: Final = Metric(
+    "edgeproxy_browser_spans_total", "counter", "Spans of browsers, by what became of them.", ("outcome",)
+)
+WORKER_MODE: Final = Metric("edgeproxy_worker_mode", "gauge", "1 for what a site's service workers are to do.", ("site", "mode"))
 GAUGE_ERRORS: Final = Metric("edgeproxy_gauge_errors_total", "counter", "Gauges that could not be read while rendering.")
 
 CONNECTIONS: Final = Metric("edgeproxy_connections", "gauge", "Client connections open now.")
@@ -123,7 +139,20 @@ TLS_ARRIVALS: Final = Metric(
     "edgeproxy_tls_arrivals_total", "counter", "TLS connections by what became of them before their first request.", ("outcome",)
 )
 LEDGER_HEIGHT: Final = Metric("edgeproxy_ledger_height", "gauge", "Height of the newest committed block.")
+ROLLBACKS: Final = Metric("edgeproxy_rollbacks", "gauge", "Rollbacks in force.")
 LEDGER_QUEUE: Final = Metric("edgeproxy_ledger_queue", "gauge", "Drafts waiting for their commit.")
+LEDGER_FINAL: Final = Metric("edgeproxy_ledger_final_size", "gauge", "Blocks that a quorum of validators has made final.")
+LEDGER_LAG_BLOCKS: Final = Metric("edgeproxy_ledger_final_lag_blocks", "gauge", "Committed blocks that are not final.")
+LEDGER_LAG_SECONDS: Final = Metric(
+    "edgeproxy_ledger_final_lag_seconds", "gauge", "Since the oldest block that is not final was committed."
+)
+LEDGER_FORK: Final = Metric("edgeproxy_ledger_fork", "gauge", "1 when this log's key has signed what contradicts the ledger.")
+VALIDATOR_ANSWERS: Final = Metric(
+    "edgeproxy_validator_answers_total", "counter", "Answers of validators, by what they meant.", ("validator", "outcome")
+)
+VALIDATOR_ALARMS: Final = Metric(
+    "edgeproxy_validator_alarm", "gauge", "1 while a validator says that the ledger is a fork, or lost its state.", ("validator",)
+)
 MEMORY_USED: Final = Metric("edgeproxy_memory_used_bytes", "gauge", "Bytes held by the memory tier.")
 MEMORY_LIMIT: Final = Metric("edgeproxy_memory_limit_bytes", "gauge", "Budget of the memory tier.")
 DISK_USED: Final = Metric("edgeproxy_disk_used_bytes", "gauge", "Bytes of bodies on disk.")

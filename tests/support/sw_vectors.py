@@ -403,7 +403,8 @@ _HTML = """<!doctype html>
 _POLICIES = {
     "/strict": (
         f"default-src 'self'; script-src {SITE_URL}/page.js; object-src 'none'",
-        f"default-src 'self'; script-src {SITE_URL}/page.js {SITE_URL}/.edge/ui/; worker-src {SITE_URL}/.edge/sw.js",
+        f"default-src 'self'; script-src {SITE_URL}/page.js {SITE_URL}/.edge/ui/; object-src 'none'; "
+        f"worker-src {SITE_URL}/.edge/sw.js",
     ),
     "/nonce": (
         "script-src 'nonce-r4nd0m'; require-trusted-types-for 'script'",
