@@ -30,8 +30,11 @@ button:focus-visible{outline:2px solid #9ec5ff;outline-offset:-2px}
 
     /** @param {{fetchedAt: number | string, isPart: boolean}} said */
     show({fetchedAt, isPart}) {
-      this.#oldest = Math.min(this.#oldest, new Date(fetchedAt).getTime() || Infinity)
-      this.#isWhole ||= !isPart
+      // The whole page is told once; so is what a part adds to other parts: each change is read aloud.
+      const time = new Date(fetchedAt).getTime() || Infinity
+      if (this.#isWhole || (isPart && time >= this.#oldest)) return
+      this.#oldest = isPart ? time : Math.min(this.#oldest, time)
+      this.#isWhole = !isPart
       if (!this.#isClosed) this.#render()
     }
 

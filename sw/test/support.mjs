@@ -77,7 +77,7 @@ export const json = said => new Response(JSON.stringify(said), {headers: {'conte
 export async function makeParts(changed = {}) {
   const {site: name, keys, origin, salt, now} = vectors
   const config = configure({keys, origin, salt, site: name, version: 'test', ...changed})
-  const clock = {now}
+  const clock = {now: changed.now ?? now}
   const factory = changed.factory ?? new IDBFactory()
   const db = openDatabase(factory)
   const caches = changed.caches ?? new FakeCaches()

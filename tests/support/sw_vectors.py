@@ -318,6 +318,7 @@ def _controls() -> dict[str, Any]:
         "newer": control(8, mode="kill"),
         "with validators": control(9, validators={"quorum": 2, "keys": [str(each.verifier) for each in VALIDATORS]}),
         "half": control(10, percent=50),
+        "eight days later": control(11, issued=NOW + 8 * 86_400_000),
         "older": control(6, mode="bypass"),
         "same serial, other orders": control(7, mode="kill"),
         "another site": control(8, site="other.example"),

@@ -8,7 +8,6 @@ import {API} from './sources.js'
 /** @typedef {ReturnType<typeof openReports>} Reports */
 
 const BETWEEN = 30_000
-const MOST_SPANS = 60_000
 
 /**
  * @param {import('../config.js').Config} config @param {import('./state.js').State} state @param {import('./sources.js').Sources} sources
@@ -38,8 +37,7 @@ export function openReports(config, state, sources, receipts, traces) {
 
   async function sendSpans() {
     for (const record of await traces.waiting()) {
-      const body = JSON.stringify(encodeSpans(record.spans, config.site, config.version))
-      const status = body.length > MOST_SPANS ? 413 : await post('/.edge/otlp/v1/traces', body)
+      const status = await post('/.edge/otlp/v1/traces', record.body)
       if (status === 429 || status >= 500) return
       await traces.remove([record])
     }
@@ -53,7 +51,7 @@ export function openReports(config, state, sources, receipts, traces) {
     receipt: async receipt => receipt && receipts.add(receipt),
 
     /** @param {import('../models/trace.js').Trace} trace */
-    spans: ({root, spans}) => traces.add({id: root.spanId, spans}),
+    spans: ({root, spans}) => traces.add({id: root.spanId, body: JSON.stringify(encodeSpans(spans, config.site, config.version))}),
 
     /** The edge answered: what waits can go, at most every 30 s unless `isAsked`. Never rejects. @param {boolean} [isAsked] */
     async flush(isAsked = false) {

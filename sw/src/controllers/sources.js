@@ -97,7 +97,7 @@ export function openSources(config, subtle, store, state, network) {
     const isSameLog = kept?.origin === checkpoint.origin
     // The edge may have been rolled back by its operator, and says so by its newest checkpoint; a mirror cannot.
     must(isEdge || !isSameLog || entry.height >= kept.height, 'rolled-back')
-    await state.sawCheckpoint(checkpoint)
+    await state.sawCheckpoint(checkpoint, proven.note)
     if (isSeed && isSameLog && kept.height === entry.height) return null
     mustBeUsable(proven)
     if (entry.length > config.limits.body) throw new Error('too-long')

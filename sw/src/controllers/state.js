@@ -3,6 +3,7 @@
  *
  * What was persisted is proved again at each start: every page script can write in IndexedDB.
  */
+import {openCheckpoint} from '../models/checkpoint.js'
 import {hex} from '../models/digest.js'
 import {parseVerifier} from '../models/note.js'
 import {mayOrder, modeFor, openControl} from '../models/policy.js'
@@ -12,9 +13,6 @@ import {mayOrder, modeFor, openControl} from '../models/policy.js'
 /** @typedef {import('../models/checkpoint.js').Seen} Seen */
 /** @typedef {ReturnType<typeof openState>} State */
 
-/** A time that is further ahead than this was written by somebody who wants everything to look too old. */
-const FAR = 86_400_000
-
 /** @param {import('../config.js').Config} config @param {SubtleCrypto} subtle @param {import('../models/database.js').Database} db @param {() => number} clock ms */
 export function openState(config, subtle, db, clock) {
   /** @type {Control | null} */
@@ -23,15 +21,12 @@ export function openState(config, subtle, db, clock) {
   let trust = null
   /** By origin. @type {Record<string, Seen>} */
   const seen = {}
+  /** The notes that say so: what is read back is proved again. @type {Record<string, Bytes>} */
+  const notes = {}
   let token = ''
   let bucket = 0
-  // No time before this one is believed.
+  // When the newest orders were signed: no time before it is believed.
   let floor = 0
-
-  /** @param {number} time */
-  const raiseFloor = time => {
-    if (time < clock() + FAR) floor = Math.max(floor, time)
-  }
 
   async function setTrust() {
     const parse = (/** @type {string[]} */ keys) => keys.map(each => parseVerifier(subtle, each))
@@ -39,7 +34,7 @@ export function openState(config, subtle, db, clock) {
     const validators = config.validators ?? control?.validators
     // One whose kind of key is unknown here (ML-DSA) does not count, and harms nobody.
     const cosigners = (await Promise.allSettled(parse(validators?.keys ?? []))).flatMap(each => /** @type {{value?: import('../models/note.js').Verifier}} */ (each).value ?? [])
-    trust = {logs: await Promise.all(parse(config.keys)), cosigners, quorum: validators?.quorum ?? 0}
+    return (trust = {logs: await Promise.all(parse(config.keys)), cosigners, quorum: validators?.quorum ?? 0})
   }
 
   /** Take a control document; rejects with `Refused`. @param {Bytes} data @param {string | null} newToken for receipts */
@@ -50,22 +45,29 @@ export function openState(config, subtle, db, clock) {
     const isNew = next.text !== control?.text
     control = next
     if (isNew) await setTrust()
-    raiseFloor(next.issued)
+    floor = Math.max(floor, next.issued)
     token = newToken ?? token
     if (isNew || newToken) await db.put('meta', {id: 'control', value: data, token})
   }
 
+  /** A checkpoint was verified, out of this note. @param {import('../models/checkpoint.js').Checkpoint} checkpoint @param {Bytes} note */
+  async function sawCheckpoint({origin, size, root}, note) {
+    if (seen[origin]?.size >= size) return
+    seen[origin] = {size, root: hex(root)}
+    notes[origin] = note
+    await db.put('meta', {id: 'seen', value: notes}).catch(() => {})
+  }
+
   async function load() {
     // Without Ed25519 in this browser, it rejects here and `trust` stays null: then nothing is recovered.
-    await setTrust()
+    const pinned = await setTrust()
     const [client, orders, sights] = await Promise.all(['client', 'control', 'seen'].map(name => db.get('meta', name)))
     // Once thrown, always the same, so that a percentage that grows takes in more and leaves nobody out.
-    bucket = client?.value ?? Math.floor(Math.random() * 100)
-    if (!client) await db.put('meta', {id: 'client', value: bucket})
-    // Whoever wrote nonsense here gets a worker that recovers nothing, as if it had deleted its stores.
-    Object.assign(seen, sights?.value)
-    raiseFloor(seen[config.origin]?.at ?? 0)
+    const thrown = client?.value % 100
+    bucket = thrown >= 0 ? thrown : Math.floor(Math.random() * 100)
+    if (bucket !== thrown) await db.put('meta', {id: 'client', value: bucket})
     if (orders) await order(orders.value, String(orders.token)).catch(() => {})
+    for (const note of Object.values(sights?.value ?? {})) await sawCheckpoint(await openCheckpoint(subtle, note, pinned, clock()), note)
   }
 
   // A browser that denies its stores (private mode, a full disk) still gets what the script's bytes say.
@@ -79,7 +81,7 @@ export function openState(config, subtle, db, clock) {
     /** For receipts, from the edge. */
     token: () => token,
     dropToken: () => (token = ''),
-    /** Milliseconds since the epoch; never before what was proved to have happened. */
+    /** Milliseconds since the epoch; never before the newest orders. */
     now: () => Math.max(clock(), floor),
     /** What this client is to do. */
     mode: () => modeFor(control ?? config, bucket),
@@ -87,13 +89,6 @@ export function openState(config, subtle, db, clock) {
     orders: () => control ?? config,
 
     order,
-
-    /** A checkpoint was verified. @param {import('../models/checkpoint.js').Checkpoint} checkpoint */
-    async sawCheckpoint({origin, size, root}) {
-      if (seen[origin]?.size >= size) return
-      floor = Math.max(clock(), floor)
-      seen[origin] = {size, root: hex(root), at: floor}
-      await db.put('meta', {id: 'seen', value: seen}).catch(() => {})
-    }
+    sawCheckpoint
   }
 }

@@ -29,7 +29,7 @@ export async function openCheckpoint(subtle, data, trust, now) {
   return checkpoint
 }
 
-/** @typedef {{size: number, root: string, at: number}} Seen the largest that was verified, when (ms); root in hex */
+/** @typedef {{size: number, root: string}} Seen the largest that was verified; root in hex */
 
 /**
  * Whether `next` may be believed after what was seen of the same log; else `Refused`.

@@ -14,7 +14,7 @@ import {urlDigest} from './url.js'
 
 /** @typedef {import('./digest.js').Bytes} Bytes */
 /** @typedef {{block: string, proof: string, head: string}} Envelope as the block API answers: base64, text, base64 */
-/** @typedef {{entry: import('./block.js').Stored, headers: Headers, checkpoint: import('./checkpoint.js').Checkpoint, root: string}} Proven */
+/** @typedef {{entry: import('./block.js').Stored, headers: Headers, checkpoint: import('./checkpoint.js').Checkpoint, root: string, note: Bytes}} Proven */
 /** @typedef {{key: string, salt: Bytes, trust: import('./checkpoint.js').Trust, now: number}} Question `key` of the URL that was asked for; `salt` where the proof names none; now in ms */
 /** @typedef {{selecting: [string, string | null][], salt: Bytes}} Clear the values behind a block's digests */
 
@@ -56,7 +56,7 @@ export async function proveBlock(subtle, envelope, {key, salt, trust, now}) {
   const {status, headers} = parseHead(bytes)
   // A coded body would not be decoded: a response that a worker makes is taken as it is.
   must(status === entry.status && status === 200 && !headers.has('content-encoding'), 'status')
-  return {entry, headers, checkpoint, root: hex(checkpoint.root)}
+  return {entry, headers, checkpoint, root: hex(checkpoint.root), note: proof.note}
 }
 
 /**

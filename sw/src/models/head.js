@@ -45,8 +45,6 @@ export function unusable(headers, time, now, maxStale, override) {
   const said = cacheControl(headers)
   // One visitor's own pages must never come out of a shared store, whoever proves them.
   if (/\b(?:no-store|private)\b(?!=)/i.test(said) || /\*|cookie|authorization/i.test(headers.get('vary') ?? '')) return 'private'
-  // Ten minutes are left to clocks.
-  if (time > now + 600_000) return 'future'
   const stale = age(headers, time, now) - lifetime(headers)
   if (stale > maxStale) return 'too-old'
   return stale > 0 && !override && /\b(?:must-revalidate|proxy-revalidate|no-cache)\b(?!=)/i.test(said) ? 'must-revalidate' : ''

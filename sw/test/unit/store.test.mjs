@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import {test} from 'node:test'
 import {openOutbox} from '../../src/models/outbox.js'
 import {hedged, trackHealth} from '../../src/models/mirrors.js'
-import {bodyOf, bytes, json, makeParts, serve, vectors, API} from '../support.mjs'
+import {API, bodyOf, json, makeParts, serve, utf8, vectors} from '../support.mjs'
 
 const {page, style} = vectors.accepted
 const CACHE = 'edge-sw-blocks-1'
@@ -62,20 +62,14 @@ for (const [name, tamper, code] of [
   })
 }
 
-test('too old, and a clock that was turned back', async () => {
+test('too old; and turning the clock back makes nothing young again', async () => {
   const {sources, clock, state} = await seeded()
   clock.now += 8 * 86_400_000
   await assert.rejects(sources.local(page.key), /too-old/)
   assert(await sources.edge(page.key, {}, false).catch(error => /too-old/.test(error)))
-  clock.now = vectors.now - 3_600_000
-  assert(state.now() >= vectors.now, 'what was seen then is not in the future now')
-})
-
-test('a block from the future is not served', async () => {
-  const {sources, network, clock} = await makeParts()
-  clock.now -= 86_400_000
-  serve(network, page)
-  await assert.rejects(sources.edge(page.key, {}), /future/)
+  await state.order(utf8(vectors.controls['eight days later']), null)
+  clock.now = vectors.now
+  await assert.rejects(sources.local(page.key), /too-old/)
 })
 
 test('the budget holds, and what was used least lately goes first', async () => {
@@ -196,5 +190,4 @@ test('the outbox keeps two hundred, for a week, under their ids', async () => {
   assert.equal((await outbox.waiting()).length, 1)
   clock.now += 7 * 86_400_000
   assert.equal((await outbox.waiting()).length, 0)
-  assert.equal(bytes('AA==').length, 1)
 })

