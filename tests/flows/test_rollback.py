@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import random
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 from edgeproxy import cli
+from edgeproxy.admin.backend import ReleaseOrder, RollbackOrder
 from tests.support.edge import Answer, Client, EdgeProcess, command, json_of, running_edge, until, write_config
 from tests.support.raw_origin import free_port
 from tests.support.scripted import Fronted, Scripted, by, fronted, page
@@ -400,3 +403,42 @@ async def test_a_stampede_after_a_rollback_loads_each_page_once(tmp_path: Path) 
         answers = await asyncio.gather(*[it.client.ask("/a", headers={"Range": "bytes=0-9"}) for _ in range(50)])
         assert {answer.body for answer in answers} == {b"old a"}
         assert loads == [int(first)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_published_rolled_back_and_released_the_right_version_is_served(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    async with fronted(tmp_path, {}, more='[ledger]\nbatch_delay = "1ms"\nkeep_versions = 1000') as it:
+        backend, recorder, site = it.edge.backend, it.edge.recorder, it.edge.handler.sites.sites[0]
+        rules: dict[str | None, tuple[int, int]] = {}
+        for number in range(40):
+            what = chance.random()
+            if what < 0.4 or number == 0:
+                it.origin.ways["/a"] = page(f"content {number}", Cache_Control="max-age=600")
+                recorder.invalidate(site, f"{it.client.base}/a", "", under_way=False)
+                newest = b"content %d" % number
+            elif what < 0.7 or not rules:
+                prefix, to = chance.choice((None, "/", "/a")), chance.randrange(it.edge.sequencer.head().size)
+                done = await backend.rollback(RollbackOrder(str(to), prefix=prefix))
+                rules[prefix] = (done["height"], to)
+            elif (prefix := chance.choice(list(rules))) is not None or len(rules) == 1:
+                await backend.release(ReleaseOrder(prefix=prefix))
+                del rules[prefix]
+            await it.edge.sequencer.flush()
+            pinned = pinned_now(it, rules)
+            for _ in range(3):
+                answer = await it.client.ask("/a")
+                assert ("detail=rollback" in answer["Cache-Status"]) is (pinned is not None), (number, rules)
+                assert answer.body == (newest if pinned is None else pinned[1]), (number, rules)
+                assert pinned is None or answer["Edge-Block"] == str(pinned[0])
+                await it.edge.sequencer.flush()
+
+
+def pinned_now(it: Fronted, rules: dict[str | None, tuple[int, int]]) -> tuple[int, bytes] | None:
+    """The version that the rollback with the latest block says is served, if anything was there then: out of the ledger alone."""
+    _, to = max(rules.values(), default=(0, -1))
+    there = [version for version in it.edge.sequencer.fold.history(f"{it.client.base}/a") if version.height <= to]
+    if not there:
+        return None
+    digest = there[-1].body.digest.hex()
+    return there[-1].height, (it.edge.config.edge.data / "bodies" / digest[:2] / digest).read_bytes()
