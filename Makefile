@@ -13,7 +13,7 @@ SOURCES := pyproject.toml constraints.txt
 # Debian packages that the tests need beyond Python, make and git, as COMMAND:PACKAGE.
 SYSTEM_PACKAGES := curl:curl openssl:openssl h2load:nghttp2-client nghttp:nghttp2-client chromium:chromium testssl:testssl.sh \
   pebble:pebble pebble-challtestsrv:pebble ip:iproute2 unshare:util-linux
-NODE_PARTS := tests/conformance
+NODE_PARTS := tests/conformance sw
 
 .PHONY: help
 help: ## list the verbs
@@ -69,6 +69,11 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	  'aics-tlog==0.2.1' 'aics-witness==0.1.0'
 	@touch $@
 
+# Its output is in the repository: a machine without Node runs the edge all the same.
+.PHONY: sw
+sw: node-parts ## build the service worker into the package
+	@cd sw && node build.mjs
+
 # --- checking
 
 .PHONY: test
@@ -94,7 +99,8 @@ layers: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/fuzz
 	@$(BIN)/pytest --numprocesses auto --dist loadfile -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
-	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
+	@if [ -d tests/conformance/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
+	@if [ -d sw/node_modules ]; then $(MAKE) --no-print-directory worker; fi
 
 .PHONY: scanners
 scanners: $(VENV)/.installed-dev .venv-sslyze/.installed ## sslyze and testssl against the TLS front door
@@ -103,6 +109,10 @@ scanners: $(VENV)/.installed-dev .venv-sslyze/.installed ## sslyze and testssl a
 .PHONY: conformance
 conformance: $(VENV)/.installed-dev node-parts ## the suite http-cache-tests against the real edge
 	@$(BIN)/pytest -m conformance tests/conformance
+
+.PHONY: worker
+worker: node-parts ## types and units of the service worker, then the worker in Chromium
+	@cd sw && npm run --silent types && node --test test/unit/*.test.mjs && node --test test/e2e/*.test.mjs
 
 .PHONY: crash
 crash: $(VENV)/.installed-dev ## kill the edge with SIGKILL at least 100 times under write load
@@ -114,6 +124,7 @@ bench: $(VENV)/.installed-bench ## benchmarks of the core, then side by side wit
 	@$(BIN)/python -m benchmarks.load
 	@$(BIN)/python -m benchmarks.handshake
 	@$(BIN)/python -m benchmarks.validators
+	@$(BIN)/python -m benchmarks.ledger
 
 # --- parts that are not Python: named and left out where they cannot be had, a failure with CI=true
 
@@ -132,14 +143,18 @@ system-parts:
 .PHONY: node-parts
 node-parts:
 	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
-	  echo "missing, its tests are skipped: Node.js with npm (make conformance)" >&2; \
+	  echo "missing, its tests are skipped: Node.js with npm (make conformance, make worker)" >&2; \
 	  if [ "$${CI:-}" = true ]; then exit 1; fi; \
-	elif [ ! $(NODE_PARTS)/node_modules/.package-lock.json -nt $(NODE_PARTS)/package.json ]; then \
-	  echo "installing the Node parts of the tests"; \
-	  (cd $(NODE_PARTS) && npm install --no-package-lock --no-audit --no-fund --silent); \
+	else \
+	  for part in $(NODE_PARTS); do \
+	    if [ ! $$part/node_modules/.package-lock.json -nt $$part/package.json ]; then \
+	      echo "installing the Node parts of $$part"; \
+	      (cd $$part && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --silent); \
+	    fi; \
+	  done; \
 	fi
 
 .PHONY: clean
 clean: ## remove what the verbs made, except the data of an edge
-	rm -rf $(VENV) .venv-sslyze .venv-tlog $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
+	rm -rf $(VENV) .venv-sslyze .venv-tlog $(addsuffix /node_modules,$(NODE_PARTS)) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
 	find edgeproxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,12 +23,14 @@ from edgeproxy import __version__, systemd
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.presence import Running, announce, ensure_token, withdraw
 from edgeproxy.backend import Backend
+from edgeproxy.browsers import Browsers, Surroundings
 from edgeproxy.caching.key import primary_key
 from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.errors import ConfigError, EdgeError, StartError
 from edgeproxy.exchange.answer import Answerer, Parts
+from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.fetcher import Fetcher
@@ -105,6 +107,7 @@ class Edge:
             environ=os.environ,
             service_name=telemetry.service_name,
         )
+        self._tracing_settings = settings
         self.tracing: Tracing = open_tracing(settings)
         closing.push_async_callback(self.tracing.stop)
         self.access_log = open_access_log(telemetry.access_log, self.clock)
@@ -181,6 +184,8 @@ class Edge:
         self.validators = make_validators(config, self.sequencer, self.clock)
         publication, published = self.sequencer.publication, config.ledger.publish
         self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
+        self.block_api = BlockApi(self.cache, publication, sites, is_published=published)
+        self.browsers = await self._open_browsers()
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -189,9 +194,12 @@ class Edge:
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,
+            blocks=self.block_api,
+            browser=self.browsers.paths,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.handler.look = self.browsers.paths.look
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)
@@ -226,6 +234,21 @@ class Edge:
             await self.validators.start()
         keeping = spawn(self._housekeeping(), name="housekeeping")
         closing.callback(keeping.cancel)
+
+    async def _open_browsers(self) -> Browsers:
+        around = Surroundings(
+            data=self.config.edge.data,
+            clock=self.clock,
+            sequencer=self.sequencer,
+            cache=self.cache,
+            metrics=self.metrics,
+            tracing=self._tracing_settings,
+            sites=lambda: self.handler.sites,
+        )
+        browsers = Browsers(around)
+        await browsers.start(self.config)
+        self._closing.push_async_callback(browsers.stop)
+        return browsers
 
     def _open_gauges(self) -> None:
         if self.validators is not None:
@@ -328,7 +351,9 @@ class Edge:
         self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
         self.retention.keep = _keep(config)
-        self.ledger_files.is_published = config.ledger.publish
+        self.ledger_files.is_published = self.block_api.is_published = config.ledger.publish
+        self.block_api.sites = sites
+        await self.browsers.apply(config)
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
@@ -350,6 +375,7 @@ class Edge:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self.browsers.workers.sweep()
             try:
                 evicted = await self.retention.enforce()
             except EdgeError as error:
@@ -474,7 +500,13 @@ async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) 
     origin = DemoOrigin()
     url = await origin.start("127.0.0.1", 0)
     try:
-        flags = Flags(origins=(url,), listen=(listen,) if listen else (), admin=admin, data=None if data is None else str(data))
+        flags = Flags(
+            origins=(url,),
+            listen=(listen,) if listen else (),
+            admin=admin,
+            data=None if data is None else str(data),
+            service_worker="on",
+        )
         config = from_flags(flags)
 
         def greet(edge: Edge) -> None:

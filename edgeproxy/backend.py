@@ -67,7 +67,16 @@ class Backend:
             "finality": finality_view(edge.validators) if edge.validators is not None else None,
             "certificates": await self.certificates(),
             "rollbacks": await self._rollbacks.in_force(),
+            "service_workers": self.service_workers(),
         }
+
+    # --- service workers
+
+    def service_workers(self) -> Json:
+        return self._edge.browsers.status()
+
+    async def order_workers(self, site: str | None, mode: str) -> Json:
+        return await self._edge.browsers.order(site, mode)
 
     # --- certificates ---
 

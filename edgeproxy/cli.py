@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgeproxy import __version__
-from edgeproxy.commands import certs, ledger, operate, preview, rollback, serve, validator
+from edgeproxy.commands import certs, ledger, mirror, operate, preview, rollback, serve, validator, workers
 from edgeproxy.commands.options import AsJson
 from edgeproxy.commands.printing import complain, print_json, print_line
 from edgeproxy.errors import ConfigError, EdgeError
@@ -39,6 +39,8 @@ app.command()(operate.reload)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(validator.app, name="validator")
+app.add_typer(workers.app, name="sw")
+app.add_typer(mirror.app, name="mirror")
 
 
 @app.command()

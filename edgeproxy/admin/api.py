@@ -99,6 +99,8 @@ class AdminServer:
         app.router.add_post("/api/v1/reload", self._reload)
         app.router.add_get("/api/v1/certificates", self._certificates)
         app.router.add_post("/api/v1/certificates/renew", self._renew)
+        app.router.add_get("/api/v1/service-worker", self._workers)
+        app.router.add_post("/api/v1/service-worker", self._order_workers)
         app.router.add_get("/api/v1/ledger/head", self._ledger_head)
         app.router.add_post("/api/v1/ledger/rotate", self._ledger_rotate)
         app.router.add_get(r"/api/v1/ledger/blocks/{height:\d{1,15}}", self._ledger_show)
@@ -231,6 +233,21 @@ class AdminServer:
             raise RequestRefused('body must be {"name": a host name}')
         await self._backend.renew(name)
         return _json({"name": name}, 202)
+
+    async def _workers(self, _: web.Request) -> web.Response:
+        return _json(self._backend.service_workers())
+
+    async def _order_workers(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        mode, site = body.get("mode"), body.get("site")
+        if (
+            not {"mode"} <= set(body) <= {"mode", "site"}
+            or not isinstance(mode, str)
+            or not isinstance(site, str | None)
+            or site == ""
+        ):
+            raise RequestRefused('body must be {"mode": what to do, "site": a host of the site, or null for all}')
+        return _json(await self._backend.order_workers(site, mode))
 
     async def _ledger_head(self, _: web.Request) -> web.Response:
         return _json(await self._backend.ledger_head())

@@ -124,6 +124,22 @@ class AdminBackend(Protocol):
         """Renew the certificate of `name` as soon as possible; returns before it is done. Raises `CertificateFault`."""
         ...
 
+    def service_workers(self) -> Json:
+        """What visitors' service workers are to do, and whom they saved within the last day; times in ms.
+
+        {"serial", "sites": [{"site", "mode", "configured", "ordered": mode or null, "percent", "mirrors": [], "own": [hosts with
+        a service worker of the site's own], "serial", "receipts": {"last", "day", "served", "unproved", "by_source": {},
+        "by_cause": {}}}]}
+        """
+        ...
+
+    async def order_workers(self, site: str | None, mode: str) -> Json:
+        """Order `mode` ("on", "observe", "bypass", "kill"; "config" takes orders back) for the site of a host, or for all sites.
+
+        Answers as `service_workers`, once the order is durable. Raises `RequestRefused` for another mode or an unknown site.
+        """
+        ...
+
     async def ledger_head(self) -> Json:
         """{"origin": "<host>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey", "final_size": or null}"""
         ...

@@ -100,6 +100,14 @@ class AdminClient:
         """`AdminBackend.renew`."""
         return self._ask("POST", "/api/v1/certificates/renew", {"name": name})
 
+    def service_workers(self) -> dict[str, Any]:
+        """`AdminBackend.service_workers`."""
+        return self._ask("GET", "/api/v1/service-worker")
+
+    def order_workers(self, mode: str, site: str | None) -> dict[str, Any]:
+        """`AdminBackend.order_workers`."""
+        return self._ask("POST", "/api/v1/service-worker", {"mode": mode, "site": site})
+
     def ledger_head(self) -> dict[str, Any]:
         """`AdminBackend.ledger_head`."""
         return self._ask("GET", "/api/v1/ledger/head")

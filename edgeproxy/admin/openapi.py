@@ -45,6 +45,15 @@ _RENEW = {
     "required": ["name"],
     "properties": {"name": {"type": "string", "description": "a host name of a site"}},
 }
+_ORDER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["mode"],
+    "properties": {
+        "mode": {"enum": ["on", "observe", "bypass", "kill", "config"], "description": "config takes orders back"},
+        "site": {"type": ["string", "null"], "description": "a host of the one site that is meant"},
+    },
+}
 
 
 def _answer(text: str, schema: dict[str, Any] | None = None, media: str = "application/json") -> dict[str, Any]:
@@ -117,6 +126,12 @@ PATHS: dict[str, dict[str, Any]] = {
     "/api/v1/certificates": {"get": _operation("Certificates, and how their keeping goes", {"200": _answer("all of them")})},
     "/api/v1/certificates/renew": {
         "post": _operation("Renew one as soon as possible", {"202": _answer("it will be tried"), **_BAD}, body=_RENEW)
+    },
+    "/api/v1/service-worker": {
+        "get": _operation(
+            "What service workers are to do, and whom they saved", {"200": _answer("serial, and a line for each site")}
+        ),
+        "post": _operation("Order what they are to do", {"200": _answer("as it is now"), **_BAD}, body=_ORDER),
     },
     "/api/v1/ledger/head": {"get": _operation("Size and root of the ledger", {"200": _answer("the head")})},
     "/api/v1/ledger/rotate": {"post": _operation("Give the log a new key", {"200": _answer("the block, and both keys")})},

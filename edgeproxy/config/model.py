@@ -256,6 +256,29 @@ class SiteRecovery(Table):
     quota: Size = 1 << 30
 
 
+class SiteServiceWorker(Table):
+    """`[site.service_worker]`: what visitors' browsers do for the site when the edge is out of reach.
+
+    `mirrors` are asked when the edge is; `mirror_keys` are verifier keys of other edges among them. `own` says what becomes of
+    ours where the site turns out to have a service worker itself.
+    """
+
+    mode: Annotated[str, PlainValidator(values.matching(r"off|observe|on", "a mode", '"off", "observe", "on"'))] = "off"
+    percent: Annotated[int, PlainValidator(values.whole(0, 100))] = 100
+    csp: Annotated[str, PlainValidator(values.matching(r"respect|extend", "a choice", '"respect", "extend"'))] = "extend"
+    own: Annotated[str, PlainValidator(values.matching(r"yield|ignore", "a choice", '"yield", "ignore"'))] = "yield"
+    mirrors: Annotated[
+        tuple[Annotated[str, PlainValidator(values.parse_mirror)], ...], BeforeValidator(values.listed("URLs", most=16))
+    ] = ()
+    mirror_keys: Annotated[
+        tuple[Annotated[str, PlainValidator(values.parse_verifier_key)], ...],
+        BeforeValidator(values.listed("verifier keys", most=16)),
+    ] = ()
+    max_stale: Annotated[float, PlainValidator(values.duration(at_least=1.0))] = 7 * 86_400.0
+    cache_bytes: Annotated[int, PlainValidator(values.size(at_least=1 << 20))] = 50 << 20
+    navigation_timeout: Annotated[float, PlainValidator(values.duration(at_least=0.1, at_most=60.0))] = 8.0
+
+
 class SiteOrigin(Table):
     """`[site.origin]`: how the origins are spoken to.
 
@@ -293,6 +316,7 @@ class Site(Table):
     recovery: SiteRecovery = Field(default_factory=SiteRecovery)
     tls: SiteTls = Field(default_factory=SiteTls)
     origin: SiteOrigin = Field(default_factory=SiteOrigin)
+    service_worker: SiteServiceWorker = Field(default_factory=SiteServiceWorker)
 
     @property
     def name(self) -> str:

@@ -31,6 +31,8 @@ from edgeproxy.clock import Clock
 from edgeproxy.errors import Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.ahead import ReadAhead
+from edgeproxy.exchange.block_api import BlockApi
+from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.cache import Cache, Found
 from edgeproxy.exchange.consequences import Consequences
 from edgeproxy.exchange.deliver import Delivery
@@ -72,6 +74,8 @@ class Parts:
     clock: Clock
     tracing: Tracing
     ledger: LedgerFiles
+    blocks: BlockApi
+    browser: BrowserPaths
 
 
 class Answerer:
@@ -81,7 +85,7 @@ class Answerer:
         self._cache = parts.cache
         self._fetcher = parts.fetcher
         self._delivery = parts.delivery
-        self._own = OwnAnswers(parts.delivery, parts.ledger)
+        self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks, parts.browser)
         self._mementos = Mementos(parts.cache, parts.delivery, self._own)
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
         self._clock = parts.clock

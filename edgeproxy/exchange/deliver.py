@@ -127,6 +127,12 @@ class Delivery:
         fields = fields.plus(*told.lines, ("Cache-Status", f"edgeproxy;hit;detail={Reason.MEMENTO}"))
         await self._send(exchange, chosen, fields, stored.status, resident)
 
+    async def body_alone(self, exchange: Exchange, resident: Resident, fields: Fields) -> None:
+        """The whole body of a stored response, under `fields` of the edge's own. Raises as `resident`."""
+        form = resident.forms[IDENTITY]
+        await self._send_slice(exchange, resident, form, (0, form.length - 1), (200, fields, form.length))
+        await exchange.stream.finish()
+
     async def _send(self, exchange: Exchange, chosen: Chosen, fields: Fields, code: int, resident: Resident) -> None:
         form = chosen.form
         modified = resident.stored.fields.get("last-modified")

@@ -79,6 +79,8 @@ class EdgeHandler:
         self._tracing = reporting.tracing
         self.challenge: Challenge | None = None
         """Who knows the answers to challenges of certificate authorities."""
+        self.look: Callable[[Exchange], None] = lambda exchange: None
+        """Shown each exchange that asks for the script of a service worker, once it is answered."""
         self._clock = clock
         self._seconds = clock.seconds
         self._rules = cache.rules
@@ -223,6 +225,8 @@ class EdgeHandler:
 
     def _report(self, exchange: Exchange) -> None:
         stream, metrics = exchange.stream, exchange.metrics
+        if "service-worker" in exchange.request.fields:
+            self.look(exchange)
         seconds = self._clock.monotonic() - stream.started
         setattr(metrics, exchange.outcome, getattr(metrics, exchange.outcome) + 1)
         metrics.bytes += stream.bytes_sent

@@ -13,11 +13,10 @@ from typing import Protocol
 
 from edgeproxy.errors import ProofRefused, StoreError
 from edgeproxy.exchange.pages import Page, error_page
-from edgeproxy.ledger.digests import sha256
+from edgeproxy.exchange.public import FOR_ALL, NOT_KEPT, other_method, tagged
 from edgeproxy.ledger.tiles import WIDTH, Tile, parse_tile_path
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.storage.memory import MemoryTier
-from edgeproxy.wire import etags
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
 from edgeproxy.wire.negotiate import select_coding
@@ -28,12 +27,9 @@ PREFIX = "/.edge/ledger/"
 
 _CODED_BYTES = 8 << 20
 _GZIP_LEVEL = 6
-_NOT_KEPT = ("Cache-Control", "no-store")
 _KEPT = ("Cache-Control", "public, max-age=604800, immutable")
 _NOTE_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 _TILE_TYPE = ("Content-Type", "application/octet-stream")
-_FOR_ALL = (("Access-Control-Allow-Origin", "*"), ("X-Content-Type-Options", "nosniff"))
-_ALLOW = "GET, HEAD, OPTIONS"
 
 
 class Finality(Protocol):
@@ -70,16 +66,11 @@ class LedgerFiles:
                 tile = parse_tile_path(name)
             except ProofRefused:
                 return None
-        if request.method == "OPTIONS":
-            # What a browser asks before a request with If-None-Match (Fetch standard, CORS-preflight request).
-            allowed = (("Access-Control-Allow-Methods", "GET, HEAD"), ("Access-Control-Allow-Headers", "If-None-Match"))
-            return Page(204, Fields((*_FOR_ALL, *allowed, ("Access-Control-Max-Age", "86400"), ("Allow", _ALLOW))), b"")
-        if request.method not in ("GET", "HEAD"):
-            page = error_page(405)
-            return Page(405, page.fields.plus(("Allow", _ALLOW)), page.body)
+        if (page := other_method(request)) is not None:
+            return page
         if name == "checkpoint.final":
             note = self._finality.final if self._finality is not None else None
-            return None if note is None else _page(request, note, Fields((_NOTE_TYPE, _NOT_KEPT, *_FOR_ALL)))
+            return None if note is None else tagged(request, note, Fields((_NOTE_TYPE, NOT_KEPT, *FOR_ALL)))
         try:
             return self._checkpoint(request) if tile is None else await self._tile(request, tile)
         except StoreError as error:
@@ -92,32 +83,20 @@ class LedgerFiles:
             raise StoreError("the ledger is not signed, since its checkpoint could not be kept")
         if self._finality is not None:
             note = self._finality.newest(note)
-        return _page(request, note, Fields((_NOTE_TYPE, _NOT_KEPT, *_FOR_ALL)))
+        return tagged(request, note, Fields((_NOTE_TYPE, NOT_KEPT, *FOR_ALL)))
 
     async def _tile(self, request: Request, tile: Tile) -> Page | None:
         data = await self._publication.read(tile)
         if data is None:
             return None
-        fields = Fields((_TILE_TYPE, _KEPT, *_FOR_ALL))
+        fields = Fields((_TILE_TYPE, _KEPT, *FOR_ALL))
         if tile.level is not None or tile.width < WIDTH:
-            return _page(request, data, fields)
+            return tagged(request, data, fields)
         fields = fields.plus(("Vary", "Accept-Encoding"))
         if select_coding(request.fields.get("accept-encoding"), ("gzip",)) != "gzip":
-            return _page(request, data, fields)
+            return tagged(request, data, fields)
         coded = self._coded.get(tile.path)
         if coded is None:
             coded = await asyncio.to_thread(zlib.compress, data, _GZIP_LEVEL, zlib.MAX_WBITS | 16)
             self._coded.put(tile.path, coded, len(coded))
-        return _page(request, coded, fields.plus(("Content-Encoding", "gzip")))
-
-
-def _page(request: Request, data: bytes, fields: Fields) -> Page:
-    """`data` as a 200, or a 304 for a client that has it."""
-    etag = f'"{sha256(data)[:16].hex()}"'
-    known = request.fields.get("if-none-match")
-    fields = fields.plus(("ETag", etag))
-    if known is not None:
-        listed = etags.parse_etag_list(known)
-        if listed == "*" or any(etags.weak_match(etag, each) for each in listed):
-            return Page(304, fields.without(frozenset(("content-type", "content-encoding"))), b"")
-    return Page(200, fields, data)
+        return tagged(request, coded, fields.plus(("Content-Encoding", "gzip")))

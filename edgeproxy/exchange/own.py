@@ -8,11 +8,14 @@ import contextlib
 from edgeproxy.caching import status
 from edgeproxy.caching.model import Reason
 from edgeproxy.errors import ClientGone
+from edgeproxy.exchange.block_api import BlockApi, WholeBody
+from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.ledger_files import LedgerFiles
-from edgeproxy.exchange.pages import error_page
+from edgeproxy.exchange.pages import Page, error_page
 from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.messages import Request
 
 _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
@@ -20,9 +23,11 @@ _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 class OwnAnswers:
     """Writes them to streams."""
 
-    def __init__(self, delivery: Delivery, ledger: LedgerFiles) -> None:
+    def __init__(self, delivery: Delivery, ledger: LedgerFiles, blocks: BlockApi, browser: BrowserPaths) -> None:
         self._delivery = delivery
         self._ledger = ledger
+        self._blocks = blocks
+        self._browser = browser
 
     async def options(self, exchange: Exchange) -> None:
         """Which methods there are at all (RFC 9110 section 9.3.7)."""
@@ -36,9 +41,16 @@ class OwnAnswers:
 
     async def edge_path(self, exchange: Exchange) -> None:
         """A path under /.edge/: the origin is never asked, so what is not here is nowhere."""
-        page = await self._ledger.answer(exchange.request)
+        found = await self._browser.answer(exchange)
+        request = found if isinstance(found, Request) else exchange.request
+        page: Page | WholeBody | None = found if isinstance(found, Page) else None
+        page = page or await self._ledger.answer(request) or await self._blocks.answer(request)
         if page is None:
             await self.page(exchange, 404)
+            return
+        if isinstance(page, WholeBody):
+            with contextlib.suppress(ClientGone):
+                await self._delivery.body_alone(exchange, page.resident, page.fields)
             return
         bodiless = page.status in (204, 304)
         await self._delivery.head(exchange, page.status, page.fields, None if bodiless else len(page.body))

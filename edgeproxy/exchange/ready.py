@@ -26,7 +26,7 @@ from edgeproxy.wire.negotiate import PREFERENCE, select_coding
 _COLD = frozenset(
     (
         *("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma"),
-        *("authorization", "expect", "max-forwards", "accept-datetime"),
+        *("authorization", "expect", "max-forwards", "accept-datetime", "service-worker"),
     )
 )
 

@@ -4,8 +4,9 @@ Owns: `Fold`. It trusts what it is given: whoever feeds it has checked block, na
 It is kept in memory whole: 0.5 KB for a version, 0.9 KB for the first one of a URL.
 """
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from edgeproxy.caching.model import Digest, Height, Selecting
 from edgeproxy.clock import Instant
@@ -14,8 +15,7 @@ from edgeproxy.ledger.drafts import BodyRef, Names, StoredNames
 from edgeproxy.ledger.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One store or refresh block. `leaf` is kept so that the row read later can be proved to be the one that was folded."""
 
     height: Height
@@ -48,10 +48,11 @@ class Fold:
 
         `names` None for a rule means that its clear value was lost; for a store that it cannot be used.
         """
-        if block.height <= self.height:
+        said = block.entry
+        if said.height <= self.height:
             return None
-        self.height = block.height
-        match block.entry:
+        self.height = said.height
+        match said:
             case Stored() as entry if isinstance(names, StoredNames):
                 return self._store(block, entry, names)
             case Purge() | Rollback() | Release():
@@ -64,8 +65,12 @@ class Fold:
         return None
 
     def _store(self, block: Block, entry: Stored, names: StoredNames) -> Version:
-        variants = self.by_url.setdefault(names.url, {})
-        versions = variants.setdefault(names.selecting, [])
+        variants = self.by_url.get(names.url)
+        if variants is None:
+            variants = self.by_url[names.url] = {}
+        versions = variants.get(names.selecting)
+        if versions is None:
+            versions = variants[names.selecting] = []
         body = self._bodies.get(entry.body)
         if body is None:
             body = self._bodies[entry.body] = BodyRef(entry.body, entry.length, entry.chunks)
@@ -75,7 +80,7 @@ class Fold:
         site, url, selecting = (first.site, first.url, first.selecting) if first else (names.site, names.url, names.selecting)
         if site != names.site:
             site = names.site
-        version = Version(block.height, block.leaf, entry.op, site, url, selecting, entry.status, entry.head, body, entry.time)
+        version = Version(entry.height, block.leaf, entry.op, site, url, selecting, entry.status, entry.head, body, entry.time)
         versions.append(version)
         return version
 

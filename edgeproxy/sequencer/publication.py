@@ -6,7 +6,7 @@ Only hashes above the full tiles of level 0 are kept in memory (1/255 of all). A
 they are asked for, and proved against the tree before they are handed out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt
@@ -38,11 +38,10 @@ class Publication:
         """The signed note over what is committed; None while it could not be kept (the disk is full)."""
         return self._checkpoint
 
-    def advance(self, leaves: Iterable[Digest], checkpoint: bytes | None) -> None:
+    def advance(self, leaves: Sequence[Digest], checkpoint: bytes | None) -> None:
         """A batch is committed."""
         if self._tiles is not None:
-            for leaf in leaves:
-                self._tiles.append(leaf)
+            self._tiles.extend(leaves)
         self._checkpoint = checkpoint
 
     async def read(self, tile: Tile) -> bytes | None:

@@ -56,6 +56,8 @@ class LedgerDb:
 
     def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
         self.path = path
+        self.before_commit: Callable[[], object] = lambda: None
+        """Called in the writer's thread when nothing but the disk's part is left, which does not hold Python's lock."""
         self._max_bytes = max_bytes
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
@@ -213,6 +215,7 @@ class LedgerDb:
             if checkpoint is not None:
                 # Signed already, but nobody has seen it: crash here, and another batch may be signed at this size.
                 ledger_rows.put_state(connection, CHECKPOINT, checkpoint)
+            self.before_commit()
             # Crash inside: the last frame of the log makes the transaction valid, or it is not there and nothing was written.
             connection.execute("COMMIT")
             # Crash after: all of it is there, though perhaps nobody was told. Their bodies were durable before.

@@ -49,7 +49,7 @@ SEARCH_SECONDS = 1.0
 """Between two searches of a log's blocks for a key that is not known: anybody may claim to have one."""
 CLOSE_SECONDS = 3.0
 KEPT_AT_ONCE = 8
-"""Conflicts of one log that are kept as evidence at once, then one a second: anybody may make them, and each one costs a flush."""
+"""Conflicts of one log that are kept as evidence at once, then one a second: anybody may make them, and each costs a flush."""
 CLOCK_SLACK = 5
 """Seconds that the clock may be behind the newest cosignature; more, and nothing is cosigned."""
 TEXT = "text/plain; charset=utf-8"

@@ -466,3 +466,13 @@ def test_an_edge_withdraws_only_its_own_announcement(tmp_path: Path) -> None:
 def test_a_damaged_announcement_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "admin.json").write_bytes(content)
     assert find(tmp_path) is None
+
+
+async def test_orders_to_service_workers_reach_the_edge_or_are_refused(admin: Admin) -> None:
+    client = admin.client()
+    assert (await asyncio.to_thread(client.order_workers, "kill", "example.org"))["serial"] == 7
+    assert (await asyncio.to_thread(client.service_workers))["sites"][0]["mode"] == "on"
+    assert admin.backend.asked == [("order", "example.org", "kill")]
+    for body in (b"{}", b'{"mode":5}', b'{"mode":"on","site":5}', b'{"mode":"on","sites":null}', b'{"mode":"never"}'):
+        answer = await admin.ask("/api/v1/service-worker", method="POST", data=body, headers={"Content-Type": "application/json"})
+        assert answer[0] == 400

@@ -8,13 +8,13 @@ import random
 import sqlite3
 import time
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from edgeproxy import cli
 from edgeproxy.admin.backend import ReleaseOrder, RollbackOrder

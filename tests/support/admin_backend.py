@@ -70,6 +70,7 @@ class StandInBackend:
             "ledger": {**await self.ledger_head(), "pending": 1},
             "certificates": await self.certificates(),
             "rollbacks": self.rollbacks,
+            "service_workers": self.service_workers(),
         }
 
     async def certificates(self) -> list[dict[str, Any]]:
@@ -121,6 +122,24 @@ class StandInBackend:
     async def reload(self) -> list[str]:
         self.asked.append(("reload",))
         return self.faults
+
+    def service_workers(self) -> dict[str, Any]:
+        receipts = {
+            "last": 1_764_000_000_000,
+            "day": 3,
+            "served": 2,
+            "unproved": 0,
+            "by_source": {"cache": 2, "none": 1},
+            "by_cause": {"network": 3},
+        }
+        site = {"site": "example.org", "mode": "on", "configured": "on", "ordered": None, "percent": 50, "mirrors": [], "own": []}
+        return {"serial": 7, "sites": [{**site, "serial": 7, "receipts": receipts}]}
+
+    async def order_workers(self, site: str | None, mode: str) -> dict[str, Any]:
+        self.asked.append(("order", site, mode))
+        if mode == "never":
+            raise RequestRefused("mode must be one of on, observe, bypass, kill, config", mode=mode)
+        return self.service_workers()
 
     async def ledger_head(self) -> dict[str, Any]:
         return {

@@ -73,7 +73,7 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
     assert status == 0
     listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
     asked = ["status", "explain", "purge", "rollback", "release", "preview", "reload"]
-    assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger", "validator"]
+    assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger", "validator", "sw", "mirror"]
     assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
         "head",
         "show",
@@ -454,3 +454,28 @@ def test_times_and_shares_that_are_not_known_stay_unknown() -> None:
     assert time_text(None) is None
     assert percent_text(None) is None
     assert time_text(0) == "1970-01-01 00:00:00 UTC"
+
+
+# --- service workers
+
+
+def test_sw_orders_for_one_site_or_for_all(command: Command, edge: StandInBackend) -> None:
+    for mode in ("on", "observe", "bypass", "kill", "config"):
+        status, out, _ = command("sw", mode)
+        assert status == 0
+        assert "serial 7" in out
+    assert command("sw", "kill", "--site", "example.org")[0] == 0
+    assert edge.asked == [
+        *(("order", None, mode) for mode in ("on", "observe", "bypass", "kill", "config")),
+        ("order", "example.org", "kill"),
+    ]
+
+
+def test_status_shows_who_was_saved(command: Command, edge: StandInBackend) -> None:
+    for words in (("sw", "status"), ("status",)):
+        status, out, _ = command(*words)
+        assert status == 0
+        for shown in ("example.org", "50 %", "cache 2, none 1", "network 3", "2025-11-24"):
+            assert shown in " ".join(out.split()), out
+    status, out, _ = command("sw", "status", "--json")
+    assert json.loads(out)["sites"][0]["receipts"]["served"] == 2
