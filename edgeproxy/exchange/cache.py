@@ -141,8 +141,9 @@ class Cache:
                     corrupt = True
                     continue
                 if isinstance(loaded, StoreError):
+                    # It was there, and cannot be read now: what the operator took back is no answer to that.
                     log.error("cannot read block %d: %s", version.height, loaded)
-                    return Found(key, entry, corrupt=corrupt, refused=503) if rule.absent == "refuse" else None
+                    return Found(key, entry, corrupt=corrupt, refused=503)
                 if self.rules.rolled_back(site.name, key) != rule:
                     continue
                 resident = loaded

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeproxy.admin.backend import PurgeKind, PurgeOrder
 from edgeproxy.caching.memento import stamp
 from edgeproxy.wire.dates import format_http_date
 from tests.support.edge import Answer, until
@@ -60,6 +61,7 @@ async def test_a_client_negotiates_by_date_follows_links_and_reads_the_timemap(t
         asked = len(it.origin.asked)
         now = await it.client.ask("/page")
         assert now.body == b"three"
+        assert now["Cache-Status"].startswith("edgeproxy;hit;")
         assert "accept-datetime" in now.headers.getall("Vary")  # type: ignore[union-attr]
         assert "Memento-Datetime" not in now.headers  # type: ignore[operator]
         assert link(now, "timegate") == link(now, "original") == f"{it.client.base}/page"
@@ -135,6 +137,13 @@ async def test_what_has_no_content_or_was_purged_for_good_is_not_shown(tmp_path:
         assert (gone.body, gone["Memento-Datetime"]) == (b"two", format_http_date(second)), "damaged: the next is the first"
         timemap = await it.client.ask(f"/.edge/timemap/link/{it.client.base}/page")
         assert stamp(first) not in timemap.body.decode()
+        await it.edge.backend.purge(PurgeOrder(PurgeKind.URL, (f"{it.client.base}/page",), hard=True))
+        assert (await past(it, format_http_date(second))).status == 404
+        assert (await it.client.ask(f"/.edge/timemap/link/{it.client.base}/page")).status == 404
+        (third,) = await publish(it, "three", Surrogate_Key="story")
+        assert (await past(it, format_http_date(second)))["Memento-Datetime"] == format_http_date(third)
+        await it.edge.backend.purge(PurgeOrder(PurgeKind.TAG, ("story",), hard=True))
+        assert (await past(it, LATER)).status == 404
 
 
 async def test_a_rollback_does_not_change_the_past_and_variants_are_chosen_by_the_request(tmp_path: Path) -> None:

@@ -4,19 +4,27 @@ import asyncio
 import contextlib
 import io
 import json
+import random
+import sqlite3
 import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
 from edgeproxy import cli
+from edgeproxy.admin.backend import ReleaseOrder, RollbackOrder
+from edgeproxy.app import running
+from edgeproxy.config import load
+from edgeproxy.errors import StoreError
+from edgeproxy.storage.ledger_db import LEDGER_FILE
 from tests.support.edge import Answer, Client, EdgeProcess, command, json_of, running_edge, until, write_config
 from tests.support.raw_origin import free_port
-from tests.support.scripted import Fronted, Scripted, by, fronted, page
+from tests.support.scripted import Fronted, Scripted, by, fronted, page, scripted
 from tests.support.site import content, running_site
 
 PAGES = tuple(f"/page-{number}?max-age=600&etag={number}" for number in range(4))
@@ -400,3 +408,84 @@ async def test_a_stampede_after_a_rollback_loads_each_page_once(tmp_path: Path) 
         answers = await asyncio.gather(*[it.client.ask("/a", headers={"Range": "bytes=0-9"}) for _ in range(50)])
         assert {answer.body for answer in answers} == {b"old a"}
         assert loads == [int(first)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_published_rolled_back_and_released_the_right_version_is_served(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    async with fronted(tmp_path, {}, more='[ledger]\nbatch_delay = "1ms"\nkeep_versions = 1000') as it:
+        backend, recorder, site = it.edge.backend, it.edge.recorder, it.edge.handler.sites.sites[0]
+        rules: dict[str | None, tuple[int, int]] = {}
+        for number in range(40):
+            what = chance.random()
+            if what < 0.4 or number == 0:
+                it.origin.ways["/a"] = page(f"content {number}", Cache_Control="max-age=600")
+                recorder.invalidate(site, f"{it.client.base}/a", "", under_way=False)
+                newest = b"content %d" % number
+            elif what < 0.7 or not rules:
+                prefix, to = chance.choice((None, "/", "/a")), chance.randrange(it.edge.sequencer.head().size)
+                done = await backend.rollback(RollbackOrder(str(to), prefix=prefix))
+                rules[prefix] = (done["height"], to)
+            elif (prefix := chance.choice(list(rules))) is not None or len(rules) == 1:
+                await backend.release(ReleaseOrder(prefix=prefix))
+                del rules[prefix]
+            await it.edge.sequencer.flush()
+            pinned = pinned_now(it, rules)
+            for _ in range(3):
+                answer = await it.client.ask("/a")
+                assert ("detail=rollback" in answer["Cache-Status"]) is (pinned is not None), (number, rules)
+                assert answer.body == (newest if pinned is None else pinned[1]), (number, rules)
+                assert pinned is None or answer["Edge-Block"] == str(pinned[0])
+                await it.edge.sequencer.flush()
+
+
+def pinned_now(it: Fronted, rules: dict[str | None, tuple[int, int]]) -> tuple[int, bytes] | None:
+    """The version that the rollback with the latest block says is served, if anything was there then: out of the ledger alone."""
+    _, to = max(rules.values(), default=(0, -1))
+    there = [version for version in it.edge.sequencer.fold.history(f"{it.client.base}/a") if version.height <= to]
+    if not there:
+        return None
+    digest = there[-1].body.digest.hex()
+    return there[-1].height, (it.edge.config.edge.data / "bodies" / digest[:2] / digest).read_bytes()
+
+
+@pytest.mark.parametrize(("scope", "words"), [(("--site", "any.example"), ()), (("--prefix", "/a"), ("--prefix", "/a"))])
+async def test_a_rollback_whose_name_was_lost_holds_and_can_be_released(
+    tmp_path: Path, scope: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    async with scripted(dict(SITE)) as origin, aiohttp.ClientSession() as session:
+        config = load(write_config(tmp_path, origin.url, http=f"127.0.0.1:{free_port()}"))
+        async with running(config) as edge:
+            it = Fronted(origin, edge, Client(f"http://{edge.listener.addresses[0]}", session))
+            first = (await it.client.recorded("/a"))["Edge-Block"]
+            await replaced(it, "/a", "new a", Cache_Control="max-age=600")
+            height = (await run(it, "rollback", "--to", first, *scope))["height"]
+        with contextlib.closing(sqlite3.connect(config.edge.data / LEDGER_FILE)) as connection, connection:
+            connection.execute("UPDATE private SET value = x'00' WHERE height = ?", (height,))
+        async with running(config) as edge:
+            it = Fronted(origin, edge, it.client)
+            assert (await it.client.ask("/a")).body == b"old a"
+            (rule,) = (await run(it, "status"))["rollbacks"]
+            assert (rule["height"], rule["site"], rule["value"]) == (height, None, None)
+            if words:
+                assert "names of the rollbacks in force were lost" in (await run(it, "release", status=1))["said"]
+            assert len((await run(it, "release", *words))["heights"]) == 1
+            assert (await it.client.ask("/a")).body == b"new a"
+
+
+async def test_a_disk_that_cannot_be_read_does_not_bring_back_what_was_taken_back(tmp_path: Path) -> None:
+    async with fronted(tmp_path, dict(SITE)) as it:
+        first = (await it.client.recorded("/a"))["Edge-Block"]
+        await replaced(it, "/a", "new a", Cache_Control="max-age=600")
+        await run(it, "rollback", "--to", first)
+        working, asked = it.edge.db.load, it.origin.count("/a")
+
+        async def failing(height: int) -> Any:
+            raise StoreError("disk is gone", height=height)
+
+        it.edge.db.load = failing  # type: ignore[method-assign]
+        refused = await it.client.ask("/a")
+        assert (refused.status, refused["Cache-Status"]) == (503, "edgeproxy;detail=rollback")
+        it.edge.db.load = working  # type: ignore[method-assign]
+        assert (await it.client.ask("/a")).body == b"old a"
+        assert it.origin.count("/a") == asked

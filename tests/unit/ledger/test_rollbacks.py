@@ -1,6 +1,8 @@
 """Rollbacks as rules: what they cover, which of several counts, and how they end; with the clear names and without."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeproxy.caching.model import Height
 from edgeproxy.ledger.block import Block, Place, seal
@@ -130,3 +132,30 @@ def test_the_fold_obeys_rollback_and_release() -> None:
     block = seal(Place(Height(6), ZERO, NOW, "n"), ReleaseDraft(SITE, "site", SITE, NOW), SALT)
     fold.apply(block, ScopeNames("release", SITE, "site", SITE))
     assert fold.rules.rolled_back(SITE, URL) is None
+
+
+SCOPES: list[tuple[RollbackKind, str, str]] = [
+    ("node", "", ""),
+    ("site", SITE, SITE),
+    ("prefix", SITE, "/news/"),
+    ("prefix", SITE, f"http://{SITE}/"),
+    ("prefix", "", "/news/to"),
+    ("prefix", "", "/old"),
+]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(SCOPES), st.integers(0, 3), st.booleans())))
+def test_any_order_of_rollbacks_and_releases_adds_up(steps: list[tuple[bool, tuple[RollbackKind, str, str], int, bool]]) -> None:
+    rules, model = Rules(SALT), dict[tuple[RollbackKind, str, str], RolledBack]()
+    for height, (released, scope, to, blind) in enumerate(steps, 4):
+        kind, site, value = scope
+        if released:
+            _release(rules, height, kind, value, site=site, blind=blind)
+            model.pop(scope, None)
+        else:
+            _roll_back(rules, height, kind, value, to=to, site=site, blind=blind)
+            model[scope] = RolledBack(Height(to), "fetch", Height(height))
+    covering = [rule for (_, _, value), rule in model.items() if value != "/old"]
+    assert rules.rolled_back(SITE, URL) == max(covering, key=lambda rule: rule.height, default=None)
+    assert sorted(rules.rollbacks.covering(SITE, URL), key=str) == sorted(covering, key=str)
+    assert len(rules.rollbacks) == len(model)
