@@ -266,3 +266,21 @@ test('what passes by is kept when it is out of a block that is not known yet', a
   await passing({'edge-block': '3'})
   assert.equal(network.asked.length, 1)
 })
+
+test('what was stored just now has no block yet: it is asked for once more, whoever asked first', async () => {
+  for (const first of ['page', 'passing']) {
+    const {config, state, store, sources, network} = await makeParts({limits: {moment: 5}})
+    const seed = openSeed(ORIGIN, config, state, store, sources)
+    let asked = 0
+    serve(network, style)
+    const url = `${API}/blocks?url=${encodeURIComponent(style.key)}`
+    const there = network.answers.get(url)
+    network.on(url, () => (asked++ ? there() : new Response('', {status: 404})))
+    if (first === 'page') await seed.take([style.key])
+    else await seed.passedBy(style.key, {status: 200, type: 'basic', headers: new Headers({'cache-status': 'edgeproxy;fwd=uri-miss;stored'})})
+    assert(await store.peek(style.key), first)
+    assert.equal(asked, 2)
+    await seed.take([`${ORIGIN}/absent`])
+    assert.equal(network.asked.filter(({url: each}) => each.includes('absent')).length, 1, 'a network that fails is another matter')
+  }
+})

@@ -1,0 +1,97 @@
+"""The site survives in a real browser: origin, edge and network are taken away one after the other, with SIGKILL and SIGSTOP."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support.outage import Mirror, Place, mirror, place
+from tests.support.parts import need
+from tests.support.visitor import SOUGHT, Visitor, visiting
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PARTS = ("/v/style.css", "/v/page.js", "/v/picture.svg", "/v/tone.wav")
+GREEN = "rgb(19, 111, 99)"
+
+
+@dataclass
+class Scene:
+    visitor: Visitor
+    place: Place
+    mirror: Mirror
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+    """One browser and one site for all tests here, which come in the order of a visit."""
+    need("chromium")
+    folder = tmp_path_factory.mktemp("outage")
+    async with mirror(folder / "mirror") as copies, visiting(folder) as visitor:
+        with place(folder, copies.url) as made:
+            yield Scene(visitor, made, copies)
+
+
+async def is_whole(visitor: Visitor) -> None:
+    """Script, style, picture and sound of the page are there and do what they should."""
+    await visitor.eventually("the script", lambda: visitor.is_true("said.textContent === 'The script has run.'"))
+    assert await visitor.ask("getComputedStyle(document.querySelector('h1')).color") == GREEN
+    await visitor.eventually("the picture", lambda: visitor.is_true("document.querySelector('img').naturalWidth > 0"))
+    assert await visitor.ask(SOUGHT) == 4
+
+
+async def test_the_first_visit_is_protected_while_it_lasts(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    arrival = await visitor.go(site.at("/v/"))
+    assert (arrival.status, arrival.by_worker) == (200, False)
+    await visitor.is_protected(*(site.at(path) for path in ("/v/", *PARTS)))
+    assert await visitor.banner() is None
+    await visitor.go(site.at("/v/second"))
+    await visitor.is_protected(site.at("/v/second"))
+    await visitor.go(site.at("/v/brittle"))
+    await visitor.is_protected(site.at("/v/brittle"))
+    await visitor.go(site.at("/v/patched"))
+    await visitor.is_protected(site.at("/v/patched"), site.at("/v/brittle.css"))
+
+
+async def test_a_dead_origin_is_the_edge_s_business(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    site.origin.kill()
+    arrival = await visitor.go(site.at("/v/"))
+    assert (arrival.status, arrival.source) == (200, None)
+    await is_whole(visitor)
+    assert await visitor.banner() is None
+
+
+async def test_a_page_or_a_part_that_the_edge_cannot_give_comes_from_the_browser(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    arrival = await visitor.go(site.at("/v/brittle"))
+    assert (arrival.status, arrival.source) == (200, "cache")
+    assert "cannot be reached" in await visitor.shown_banner()
+    # The page itself is well; its style is not.
+    arrival = await visitor.go(site.at("/v/patched"))
+    assert (arrival.status, arrival.source) == (200, None)
+    assert "Parts of this page are verified copies" in await visitor.shown_banner()
+    await is_whole(visitor)
+    site.origin.start()
+
+
+async def test_a_dead_edge_leaves_the_whole_page(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    await visitor.go(site.at("/v/"))
+    site.edge.kill()
+    await visitor.follow("#next", "The second page")
+    assert "cannot be reached" in await visitor.shown_banner()
+    arrival = await visitor.go(site.at("/v/"))
+    assert (arrival.status, arrival.source, arrival.by_worker) == (200, "cache", True)
+    await is_whole(visitor)
+    assert "This is a verified copy from" in await visitor.shown_banner()
+
+
+async def test_a_page_that_nobody_knows_is_said_to_be_out_of_reach(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    arrival = await visitor.go(site.at("/v/never"))
+    assert (arrival.status, arrival.by_worker) == (503, True)
+    assert await visitor.ask("document.querySelector('h1').textContent") == "This page cannot be reached"

@@ -1,0 +1,111 @@
+"""A whole place for a visitor: an origin, an edge in front of it, and a mirror beside it, each of which can be taken away."""
+
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from tests.support.edge import EdgeProcess, command, write_config
+from tests.support.visited_site import VisitedSite
+
+HOST = "127.0.0.1"
+WORKER = """[site.service_worker]
+mode = "{mode}"
+navigation_timeout = "1s"
+mirrors = [{mirrors}]
+{more}"""
+
+
+def free_port() -> int:
+    with socket.create_server((HOST, 0)) as server:
+        return int(server.getsockname()[1])
+
+
+@dataclass
+class Place:
+    """One site. `at` names its pages; the port stays the same whoever dies."""
+
+    origin: VisitedSite
+    edge: EdgeProcess
+    port: int
+
+    def at(self, path: str) -> str:
+        return f"http://{HOST}:{self.port}{path}"
+
+    def pause(self) -> None:
+        """The edge hangs: its sockets are there, and nothing answers."""
+        assert self.edge.process is not None
+        os.kill(self.edge.process.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.edge.process is not None
+        os.kill(self.edge.process.pid, signal.SIGCONT)
+
+    def order(self, *words: str) -> str:
+        """Run a command of the operator on this edge; what it printed."""
+        done = command(*words, "--data", str(self.edge.data))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def export(self, folder: Path) -> None:
+        self.order("mirror", "export", str(folder), "--site", HOST)
+
+    def shown(self, height: int) -> dict[str, Any]:
+        """A block, as `edgeproxy ledger show` tells it."""
+        found: dict[str, Any] = json.loads(self.order("ledger", "show", str(height), "--json"))
+        return found
+
+
+@contextmanager
+def place(folder: Path, *mirrors: str, mode: str = "on", more: str = "", site: str = "") -> Iterator[Place]:
+    """A running site with a service worker. `more`: keys of `[site.service_worker]`; `site`: tables of the site."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    worker = WORKER.format(mode=mode, mirrors=", ".join(f'"{each}"' for each in mirrors), more=more)
+    with VisitedSite() as origin:
+        edge = EdgeProcess(write_config(folder, origin.url, site=site + worker, http=f"{HOST}:{port}"))
+        edge.start()
+        try:
+            yield Place(origin, edge, port)
+        finally:
+            edge.kill()
+
+
+@dataclass
+class Mirror:
+    """A folder behind a web server that knows nothing of it."""
+
+    folder: Path
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        headers = {"Access-Control-Allow-Origin": "*"}
+        path = self.folder / request.path.lstrip("/")
+        if not path.is_file():
+            return web.Response(status=404, headers=headers)
+        return web.Response(body=path.read_bytes(), headers=headers)
+
+
+@asynccontextmanager
+async def mirror(folder: Path) -> AsyncIterator[Mirror]:
+    """What lies in `folder`, on a port of its own."""
+    made = Mirror(folder)
+    app = web.Application()
+    app.router.add_get("/{path:.*}", made.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, 0).start()
+    made.url = f"http://{HOST}:{runner.addresses[0][1]}"
+    try:
+        yield made
+    finally:
+        await runner.cleanup()
