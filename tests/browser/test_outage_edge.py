@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
+import time
 
 import pytest
 import pytest_asyncio
 
-from tests.support.outage import Mirror, Place, mirror, place
+from tests.support.outage import Mirror, Place, mirror, place, receipts
 from tests.support.parts import need
-from tests.support.visitor import SOUGHT, Visitor, visiting
+from tests.support.visitor import EMPTY_STORE, SOUGHT, Visitor, visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -70,18 +70,22 @@ async def test_a_page_or_a_part_that_the_edge_cannot_give_comes_from_the_browser
     arrival = await visitor.go(site.at("/v/brittle"))
     assert (arrival.status, arrival.source) == (200, "cache")
     assert "cannot be reached" in await visitor.shown_banner()
-    # The page itself is well; its style is not.
+    # The page itself is well; its style is not, since the origin now resets connections without a word.
+    site.origin.start()
+    site.origin.set("down")
     arrival = await visitor.go(site.at("/v/patched"))
     assert (arrival.status, arrival.source) == (200, None)
     assert "Parts of this page are verified copies" in await visitor.shown_banner()
     await is_whole(visitor)
-    site.origin.start()
+    site.origin.set("ok")
 
 
 async def test_a_dead_edge_leaves_the_whole_page(scene: Scene) -> None:
     visitor, site = scene.visitor, scene.place
     await visitor.go(site.at("/v/"))
+    site.record("/v/third")
     site.edge.kill()
+    site.export(scene.mirror.folder)
     await visitor.follow("#next", "The second page")
     assert "cannot be reached" in await visitor.shown_banner()
     arrival = await visitor.go(site.at("/v/"))
@@ -95,3 +99,52 @@ async def test_a_page_that_nobody_knows_is_said_to_be_out_of_reach(scene: Scene)
     arrival = await visitor.go(site.at("/v/never"))
     assert (arrival.status, arrival.by_worker) == (503, True)
     assert await visitor.ask("document.querySelector('h1').textContent") == "This page cannot be reached"
+
+
+async def test_what_this_browser_never_had_or_has_lost_comes_from_a_mirror(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    arrival = await visitor.go(site.at("/v/third"))
+    assert (arrival.status, arrival.source) == (200, "mirror")
+    assert await visitor.ask("document.title") == "The third page"
+    await visitor.ask(EMPTY_STORE)
+    arrival = await visitor.go(site.at("/v/"))
+    assert (arrival.status, arrival.source) == (200, "mirror")
+    await is_whole(visitor)
+    assert "This is a verified copy from" in await visitor.shown_banner()
+    assert (await visitor.go(site.at("/v/"))).source == "cache", "what a mirror had is kept"
+
+
+async def test_the_edge_is_back_and_so_is_the_site(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    site.edge.start()
+    before = len(visitor.arrivals)
+    arrival = await visitor.go(site.at("/v/"))
+    assert (arrival.status, arrival.source) == (200, None)
+    await is_whole(visitor)
+    assert await visitor.banner() is None
+    await visitor.tell_worker("edge:flush")
+    blocks = await visitor.eventually("receipts are blocks", lambda: receipts(site))
+    told = {(block["source"], block["cause"]) for block in blocks}
+    assert told == {
+        ("cache", "status-503"),
+        ("cache", "status-502"),
+        ("cache", "network"),
+        ("mirror", "network"),
+        ("none", "network"),
+    }
+    assert len(visitor.arrivals) == before + 1, "no page is loaded twice"
+
+
+async def test_an_edge_that_hangs_is_given_up(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    site.pause()
+    started = time.monotonic()
+    arrival = await visitor.go(site.at("/v/"))
+
+    assert (arrival.status, arrival.source) == (200, "cache")
+    await is_whole(visitor)
+
+    assert "This is a verified copy from" in await visitor.shown_banner()
+    site.resume()
+    arrival = await visitor.go(site.at("/v/"))
+    assert (arrival.status, arrival.source) == (200, None)

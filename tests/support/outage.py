@@ -4,14 +4,17 @@ import json
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from aiohttp import web
 
+from edgeproxy.admin.client import AdminClient
 from tests.support.edge import EdgeProcess, command, write_config
 from tests.support.visited_site import VisitedSite
 
@@ -39,6 +42,15 @@ class Place:
     def at(self, path: str) -> str:
         return f"http://{HOST}:{self.port}{path}"
 
+    def record(self, path: str) -> None:
+        """Ask for a page as another visitor does, until it is out of a committed block."""
+        for _ in range(500):
+            with urlopen(self.at(path)) as answer:
+                if "Edge-Block" in answer.headers:
+                    return
+            time.sleep(0.02)
+        raise AssertionError(f"{path} has no block")
+
     def pause(self) -> None:
         """The edge hangs: its sockets are there, and nothing answers."""
         assert self.edge.process is not None
@@ -61,6 +73,13 @@ class Place:
         """A block, as `edgeproxy ledger show` tells it."""
         found: dict[str, Any] = json.loads(self.order("ledger", "show", str(height), "--json"))
         return found
+
+
+async def receipts(site: Place, *, since: int = 0) -> list[dict[str, Any]]:
+    """The receipts among the blocks of the running edge, from height `since` on, each with its URL."""
+    operator = AdminClient.of_folder(site.edge.data)
+    shown = [operator.ledger_show(height) for height in range(since, operator.ledger_head()["size"])]
+    return [{**each["block"], "url": each.get("url")} for each in shown if each and each["block"]["op"] == "receipt"]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import sys
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 from aiohttp import web
 
@@ -91,6 +92,11 @@ class VisitedSite:
         assert process.stdout is not None
         assert select.select([process.stdout], [], [], STARTS_WITHIN)[0], "the origin did not start"
         self.port = int(process.stdout.readline())
+
+    def set(self, mode: str) -> None:
+        """Turn the switch of the demo: `ok`, `down`, `500`, …"""
+        with urlopen(f"{self.url}/break/set", f"mode={mode}".encode()) as answer:
+            assert answer.status == 200
 
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""

@@ -40,6 +40,20 @@ SOUGHT = """new Promise((resolve, reject) => {
   if (sound.readyState) sound.onloadedmetadata();
 })"""
 
+EMPTY_STORE = """(async () => {
+  await caches.delete("edge-sw-blocks-1");
+  await new Promise((resolve, reject) => {
+    const request = indexedDB.open("edge-sw");
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      const work = request.result.transaction("blocks", "readwrite");
+      work.objectStore("blocks").clear();
+      work.oncomplete = () => { request.result.close(); resolve(); };
+    };
+  });
+})()"""
+"""What any script of the page can do."""
+
 
 @dataclass
 class Arrival:

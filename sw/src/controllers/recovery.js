@@ -7,7 +7,7 @@ import {Refused} from '../models/refused.js'
 
 /** @typedef {import('../views/response.js').Found} Found */
 /** @typedef {import('../models/receipt.js').Source} Source */
-/** @typedef {{found: Found | null, lies: Source[]}} Searched `lies`: sources whose answers did not hold */
+/** @typedef {{found?: Found | null, lies: Source[]}} Searched `lies`: sources whose answers did not hold */
 /** @typedef {ReturnType<typeof openRecovery>} Recovery */
 
 /**

@@ -284,3 +284,14 @@ test('what was stored just now has no block yet: it is asked for once more, whoe
     assert.equal(network.asked.filter(({url: each}) => each.includes('absent')).length, 1, 'a network that fails is another matter')
   }
 })
+
+test('a network that failed a moment ago is given up soon', async () => {
+  let answer = dead
+  const {ask, network, sources, receipts} = await worker({limits: {navigation: 60_000, resource: 60_000, edge: 20, local: 20}}, () => answer())
+  serve(network, style)
+  await sources.edge(style.key, {}, true)
+  await ask(style.key)
+  answer = () => new Promise(() => {})
+  assert.equal((await ask(style.key)).headers.get('x-edge-recovery'), 'cache')
+  assert.deepEqual((await receipts.waiting()).map(({cause}) => cause), ['network', 'timeout'])
+})
