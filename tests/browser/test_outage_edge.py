@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-import time
 
 import pytest
 import pytest_asyncio
@@ -48,12 +47,10 @@ async def test_the_first_visit_is_protected_while_it_lasts(scene: Scene) -> None
     assert (arrival.status, arrival.by_worker) == (200, False)
     await visitor.is_protected(*(site.at(path) for path in ("/v/", *PARTS)))
     assert await visitor.banner() is None
-    await visitor.go(site.at("/v/second"))
-    await visitor.is_protected(site.at("/v/second"))
-    await visitor.go(site.at("/v/brittle"))
-    await visitor.is_protected(site.at("/v/brittle"))
-    await visitor.go(site.at("/v/patched"))
-    await visitor.is_protected(site.at("/v/patched"), site.at("/v/brittle.css"))
+    for path in ("/v/second", "/v/brittle", "/v/patched", "/articles/keepers-night"):
+        await visitor.go(site.at(path))
+    await visitor.is_protected(*(site.at(path) for path in ("/v/second", "/v/brittle", "/v/patched", "/v/brittle.css")))
+    await visitor.is_protected(site.at("/articles/keepers-night"))
 
 
 async def test_a_dead_origin_is_the_edge_s_business(scene: Scene) -> None:
@@ -92,6 +89,10 @@ async def test_a_dead_edge_leaves_the_whole_page(scene: Scene) -> None:
     assert (arrival.status, arrival.source, arrival.by_worker) == (200, "cache", True)
     await is_whole(visitor)
     assert "This is a verified copy from" in await visitor.shown_banner()
+    arrival = await visitor.go(site.at("/articles/keepers-night"))
+    assert (arrival.status, arrival.source) == (200, "cache")
+    assert "This is a verified copy from" in await visitor.shown_banner()
+    await visitor.picture("service-worker-banner")
 
 
 async def test_a_page_that_nobody_knows_is_said_to_be_out_of_reach(scene: Scene) -> None:
@@ -99,6 +100,7 @@ async def test_a_page_that_nobody_knows_is_said_to_be_out_of_reach(scene: Scene)
     arrival = await visitor.go(site.at("/v/never"))
     assert (arrival.status, arrival.by_worker) == (503, True)
     assert await visitor.ask("document.querySelector('h1').textContent") == "This page cannot be reached"
+    await visitor.picture("service-worker-offline")
 
 
 async def test_what_this_browser_never_had_or_has_lost_comes_from_a_mirror(scene: Scene) -> None:
@@ -138,7 +140,6 @@ async def test_the_edge_is_back_and_so_is_the_site(scene: Scene) -> None:
 async def test_an_edge_that_hangs_is_given_up(scene: Scene) -> None:
     visitor, site = scene.visitor, scene.place
     site.pause()
-    started = time.monotonic()
     arrival = await visitor.go(site.at("/v/"))
 
     assert (arrival.status, arrival.source) == (200, "cache")

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -110,7 +111,7 @@ class Visitor(Browser):
         await self.eventually(f"kept: {kept}", are_kept)
 
     async def banner(self) -> str | None:
-        """What the banner says, or None where there is none: its shadow root is closed, the tree for assistive technology is not."""
+        """What the banner says, or None where there is none. Its shadow root is closed; the tree for screen readers is not."""
         nodes = (await self._call("Accessibility.getFullAXTree"))["nodes"]
         by_id = {node["nodeId"]: node for node in nodes}
 
@@ -147,10 +148,11 @@ class Visitor(Browser):
     async def tell_worker(self, kind: str) -> None:
         await self.ask(f"navigator.serviceWorker.controller.postMessage({{type: {kind!r}}})")
 
-    async def screenshot(self, path: Path) -> None:
-        await self.ask("Promise.all(document.getAnimations().map(each => each.finished)).then(() => 0)")
-        shot = await self._call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+    async def picture(self, name: str) -> None:
+        """A picture for the docs: written where SCREENSHOTS=folder asks for it."""
+        if folder := os.environ.get("SCREENSHOTS"):
+            shot = await self._call("Page.captureScreenshot", format="png")
+            Path(folder, f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
     async def _message(self) -> dict[str, Any]:
         message = await super()._message()
@@ -173,7 +175,9 @@ async def visiting(folder: Path) -> AsyncIterator[Visitor]:
         for domain in ("Page", "Log", "Runtime", "Network", "Accessibility", "ServiceWorker"):
             await visitor._call(f"{domain}.enable")
         await visitor._call("Page.setLifecycleEventsEnabled", enabled=True)
-        await visitor._call("Emulation.setDeviceMetricsOverride", width=900, height=640, deviceScaleFactor=1, mobile=False)
+        await visitor._call("Emulation.setDeviceMetricsOverride", width=860, height=520, deviceScaleFactor=1, mobile=False)
+        await visitor._call("Emulation.setScrollbarsHidden", hidden=True)
+        await visitor._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
         yield visitor
 
 
