@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from aiohttp import web
@@ -43,12 +44,16 @@ class Place:
         return f"http://{HOST}:{self.port}{path}"
 
     def record(self, path: str) -> None:
-        """Ask for a page as another visitor does, until it is out of a committed block."""
+        """Ask for a page as another visitor does, and wait until it is in a committed block."""
+        with urlopen(self.at(path)) as answer:
+            assert answer.status == 200
         for _ in range(500):
-            with urlopen(self.at(path)) as answer:
-                if "Edge-Block" in answer.headers:
+            try:
+                with urlopen(self.at(f"/.edge/api/v1/blocks?url={self.at(path)}")):
                     return
-            time.sleep(0.02)
+            except HTTPError as error:
+                error.close()
+                time.sleep(0.02)
         raise AssertionError(f"{path} has no block")
 
     def pause(self) -> None:
@@ -78,8 +83,12 @@ class Place:
 async def receipts(site: Place, *, since: int = 0) -> list[dict[str, Any]]:
     """The receipts among the blocks of the running edge, from height `since` on, each with its URL."""
     operator = AdminClient.of_folder(site.edge.data)
-    shown = [operator.ledger_show(height) for height in range(since, operator.ledger_head()["size"])]
-    return [{**each["block"], "url": each.get("url")} for each in shown if each and each["block"]["op"] == "receipt"]
+    shown = [(height, operator.ledger_show(height)) for height in range(since, operator.ledger_head()["size"])]
+    return [
+        {**each["block"], "url": each.get("url"), "height": height}
+        for height, each in shown
+        if each and each["block"]["op"] == "receipt"
+    ]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """An origin worth a visit, as a process of its own that can be killed with SIGKILL and come back on its port.
 
-It has the demo's pages, and some with all that a page is made of. Browsers ask the edge for those each time (`max-age=0`), so that
-nothing comes out of their HTTP cache; the edge keeps them for an hour.
+It has the demo's pages, and some with all that a page is made of. Browsers ask the edge for them each time (`max-age=0`), so
+that nothing comes out of their HTTP cache; the edge keeps them for an hour.
 """
 
 import asyncio

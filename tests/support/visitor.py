@@ -54,6 +54,23 @@ EMPTY_STORE = """(async () => {
   });
 })()"""
 """What any script of the page can do."""
+EDIT_KEPT = """new Promise((resolve, reject) => {
+  const request = indexedDB.open("edge-sw");
+  request.onerror = () => reject(request.error);
+  request.onsuccess = () => {
+    const store = request.result.transaction("blocks", "readwrite").objectStore("blocks");
+    store.get(%(url)s).onsuccess = ({target: {result: kept}}) => {
+      store.get(%(donor)s).onsuccess = ({target: {result: donor}}) => {
+        const before = JSON.stringify(kept);
+        %(change)s;
+        if (JSON.stringify(kept) === before && %(url)s === %(donor)s) reject(new Error("nothing was changed"));
+        store.put(kept);
+      };
+    };
+    store.transaction.oncomplete = () => { request.result.close(); resolve(); };
+  };
+})"""
+"""This too: change what the worker keeps of one URL, by what it keeps of another."""
 
 
 @dataclass
