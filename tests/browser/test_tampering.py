@@ -47,10 +47,10 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
         with place(folder, copies.url) as site:
             for path in PAGES:
                 site.record(path)
-            site.order("sw", "kill")
+            site.workers("kill")
             with urlopen(site.at("/.edge/api/v1/control")) as answer:
                 (folder / "old-control").write_bytes(answer.read())
-            site.order("sw", "on")
+            site.workers("on")
             site.edge.kill()
             shutil.copytree(site.edge.data, folder / "older")
             site.edge.start()

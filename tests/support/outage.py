@@ -71,6 +71,10 @@ class Place:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def workers(self, mode: str) -> None:
+        """What `edgeproxy sw MODE` does, without a process."""
+        AdminClient.of_folder(self.edge.data).order_workers(mode, None)
+
     def export(self, folder: Path) -> None:
         self.order("mirror", "export", str(folder), "--site", HOST)
 
