@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from urllib.request import Request, urlopen
 
 import pytest
 import pytest_asyncio
@@ -163,9 +162,9 @@ async def test_observe_sees_and_tells_and_changes_nothing(scene: Scene) -> None:
         sent = made if isinstance(made, bytes) else made.encode()
         got = await visitor.ask(f"fetch('{path}').then(each => each.arrayBuffer()).then(each => [...new Uint8Array(each)])")
         assert bytes(got) == sent
-    with urlopen(Request(site.at("/v/"), headers={"Sec-Fetch-Dest": "document"})) as answer:
-        assert answer.read().replace(tag(), b"") == str(FILES["/v/"][1]).encode()
-    since = 0
+    page = site.get("/v/", Sec_Fetch_Dest="document")
+    assert page.replace(tag(), b"") == str(FILES["/v/"][1]).encode()
+    assert page.count(tag()) == 1
     site.origin.set("down")
     arrival = await visitor.go(site.at("/v/brittle"))
     assert (arrival.status, arrival.source) == (502, None)
@@ -179,6 +178,6 @@ async def test_observe_sees_and_tells_and_changes_nothing(scene: Scene) -> None:
     assert await visitor.banner() is None
     await visitor.is_protected()
     await visitor.tell_worker("edge:flush")
-    found = await visitor.eventually("receipts are blocks", lambda: receipts(site, since=since))
+    found = await visitor.eventually("receipts are blocks", lambda: receipts(site))
     told = {(block["url"], block["source"], block["cause"]) for block in found}
     assert {(site.at("/v/brittle"), "none", "status-502"), (site.at("/v/"), "none", "network")} <= told

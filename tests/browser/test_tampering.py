@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import pytest_asyncio
@@ -19,7 +18,7 @@ from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.proof_file import parse_proof_file
 from tests.support.outage import Mirror, Place, mirror, place, receipts
 from tests.support.parts import need
-from tests.support.visitor import EDIT_KEPT, EMPTY_STORE, REGISTERED, Visitor, visiting
+from tests.support.visitor import EDIT_KEPT, EMPTY_STORE, REGISTERED, Arrival, Visitor, visiting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,8 +38,8 @@ class Scene:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """A browser that keeps all pages, an edge that was killed, and beside it: `good`, a mirror of all; `older`, its data of before
-    the visit; `old-control`, an order to end that was taken back since."""
+    """A browser that keeps all pages, an edge that was killed, and beside it: `good`, a mirror of all; `older`, its data of
+    before the visit; `old-control`, an order to end that was taken back since."""
     need("chromium")
     folder = tmp_path_factory.mktemp("tampering")
     async with mirror(folder / "nothing") as copies, visiting(folder) as visitor:
@@ -48,8 +47,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             for path in PAGES:
                 site.record(path)
             site.workers("kill")
-            with urlopen(site.at("/.edge/api/v1/control")) as answer:
-                (folder / "old-control").write_bytes(answer.read())
+            (folder / "old-control").write_bytes(site.get("/.edge/api/v1/control"))
             site.workers("on")
             site.edge.kill()
             shutil.copytree(site.edge.data, folder / "older")
@@ -72,11 +70,11 @@ async def is_refused(visitor: Visitor, url: str) -> None:
 
 async def test_a_script_of_the_page_changes_what_is_kept(scene: Scene) -> None:
     visitor, site = scene.visitor, scene.place
-    first, second, third, patched = (site.at(path) for path in PAGES[:4])
+    first, second, third, patched, brittle = (site.at(path) for path in PAGES)
     changes = {
         "a body": (first, f"caches.open('edge-sw-blocks-1').then(cache => cache.put({first!r}, {TAMPERED}))"),
         "a head": (second, edit(second, "kept.head = btoa(atob(kept.head).replace('max-age=0', 'max-age=9'))")),
-        "another page in its place": (third, edit(third, "Object.assign(kept, {...donor, id: kept.id})", donor=site.at("/v/brittle"))),
+        "another page in its place": (third, edit(third, "Object.assign(kept, {...donor, id: kept.id})", donor=brittle)),
         "a checkpoint": (patched, edit(patched, r"kept.proof = kept.proof.replace(/\n(\d+)\n(.+\n\n)/, '\n1$1\n$2')")),
     }
     for _, change in changes.values():
@@ -124,11 +122,12 @@ def not_even_json(folder: Path, document: Document, path: Path) -> None:
     path.write_bytes(b'{"block": 7')
 
 
-LIES: tuple[Callable[[Path, Document, Path], None], ...] = (other_body, other_head, other_proof, other_key, other_page, not_even_json)
+Lie = Callable[[Path, Document, Path], None]
+LIES: tuple[Lie, ...] = (other_body, other_head, other_proof, other_key, other_page, not_even_json)
 
 
 @contextmanager
-def lying(scene: Scene, lie: Callable[[Path, Document, Path], None]) -> Iterator[None]:
+def lying(scene: Scene, lie: Lie) -> Iterator[None]:
     """The mirror is a copy of the good one with one lie in it, about the first page."""
     folder = scene.mirror.folder = scene.folder / lie.__name__
     shutil.copytree(scene.folder / "good", folder)
@@ -184,8 +183,7 @@ async def test_an_edge_is_set_back_to_an_older_ledger(scene: Scene) -> None:
     shutil.move(site.edge.data, scene.folder / "newer")
     shutil.copytree(scene.folder / "older", site.edge.data)
     site.edge.start()
-    with urlopen(site.at(f"/.edge/api/v1/blocks?url={site.at('/v/brittle')}")) as answer:
-        assert answer.status == 200, "the older edge has a block of it"
+    assert site.has_block("/v/brittle")
     arrival = await visitor.go(site.at("/v/brittle"))
     assert (arrival.status, arrival.source) == (503, None)
     site.edge.kill()
@@ -200,11 +198,37 @@ async def test_all_of_it_is_in_the_ledger(scene: Scene) -> None:
     assert (await visitor.go(site.at("/v/second"))).source is None
     await visitor.tell_worker("edge:flush")
     found = await visitor.eventually("receipts are blocks", lambda: receipts(site))
-    bad = {(block["url"].removeprefix(site.at("")), block["source"], block["cause"]): block for block in found if block["block"] is None}
-    refused = {(path, "cache", "cache-bad") for path in PAGES[:4]} | {("/v/", "mirror", "mirror-bad"), ("/v/brittle", "edge", "edge-bad")}
+    bad = {
+        (block["url"].removeprefix(site.at("")), block["source"], block["cause"]): block
+        for block in found
+        if block["block"] is None
+    }
+    refused = {(path, "cache", "cache-bad") for path in PAGES[:4]}
+    refused |= {("/v/", "mirror", "mirror-bad"), ("/v/brittle", "edge", "edge-bad")}
     assert refused <= bad.keys()
     lies = [block["count"] for block in found if block["cause"] == "mirror-bad"]
     assert sum(lies) == len(LIES)
     shown = site.shown(bad["/v/", "cache", "cache-bad"]["height"])
     assert shown["url"] == site.at("/v/")
     assert (shown["block"]["op"], shown["block"]["source"], shown["block"]["cause"]) == ("receipt", "cache", "cache-bad")
+
+
+async def test_the_browser_s_clock_is_wrong(scene: Scene) -> None:
+    visitor, site = scene.visitor, scene.place
+    await visitor.is_protected(site.at("/v/second"))
+    site.edge.kill()
+
+    async def lived(days: float) -> Arrival:
+        # The clock is sometimes set a moment after the worker has looked for it.
+        await visitor.set_workers_clock(days)
+        return await visitor.go(site.at("/v/second"))
+
+    async def refused() -> bool:
+        return (await lived(8)).status == 503
+
+    async def served_as_old() -> bool:
+        arrival = await lived(6)
+        return arrival.source == "cache" and 0 <= int(arrival.headers["x-edge-age"]) - 6 * 86_400 < 3_600
+
+    await visitor.eventually("too old by a clock that is ahead", refused)
+    await visitor.eventually("not too old, and kept all the while", served_as_old)

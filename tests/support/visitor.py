@@ -72,6 +72,9 @@ EDIT_KEPT = """new Promise((resolve, reject) => {
 })"""
 """This too: change what the worker keeps of one URL, by what it keeps of another."""
 
+NOBODY_WAITS = 1 << 30
+"""First id of what is said without waiting for an answer."""
+
 
 @dataclass
 class Arrival:
@@ -94,6 +97,8 @@ class Visitor(Browser):
 
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     """Of documents in this tab, by the loader's id."""
+    clock: str = "0"
+    """What sets the clock of workers."""
     loaded: set[str] = field(default_factory=set)
 
     async def go(self, url: str) -> Arrival:
@@ -162,6 +167,13 @@ class Visitor(Browser):
         """End the worker as browsers do it to idle ones; the next event starts it anew."""
         await self._call("ServiceWorker.stopAllWorkers")
 
+    async def set_workers_clock(self, days: float) -> None:
+        """Workers that start from now on live so many days from now, unless they are quicker than this."""
+        self.clock = f"(now => {{ Date.now = () => now() + {round(days * 86_400_000)}; }})(Date.now)"
+        await self._call("Target.setAutoAttach", autoAttach=False, waitForDebuggerOnStart=False, flatten=True)
+        await self.stop_workers()
+        await self._call("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=True, flatten=True)
+
     async def tell_worker(self, kind: str) -> None:
         await self.ask(f"navigator.serviceWorker.controller.postMessage({{type: {kind!r}}})")
 
@@ -175,6 +187,12 @@ class Visitor(Browser):
         message = await super()._message()
         params = message.get("params", {})
         match message.get("method"):
+            case "Target.attachedToTarget":
+                # It waits before its first line.
+                first = {"id": NOBODY_WAITS, "method": "Runtime.evaluate", "params": {"expression": self.clock}}
+                then = {"id": NOBODY_WAITS + 1, "method": "Runtime.runIfWaitingForDebugger"}
+                for said in (first, then):
+                    await self.socket.send_json({**said, "sessionId": params["sessionId"]})
             case "Network.responseReceived" if params["type"] == "Document":
                 response = params["response"]
                 headers = {name.lower(): value for name, value in response["headers"].items()}
