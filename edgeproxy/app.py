@@ -32,6 +32,7 @@ from edgeproxy.exchange.answer import Answerer, Parts
 from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
+from edgeproxy.exchange.erasure import Eraser
 from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
@@ -146,9 +147,13 @@ class Edge:
         self.cache = Cache(Index(), self.tier, fold.rules, self.bodies, self.db, fold.genesis_salt)
         self._fill_index(fold)
         await self.bodies.retain(fold.bodies())
+        for body in fold.erased_bodies:
+            # A crash may have come before it: a copy that failed its check was set aside, and was erased since.
+            await self.bodies.forget_quarantined(body)
         self.forms = FormMaker()
         self._closing.push_async_callback(self.forms.close)
         self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
+        self.eraser = Eraser(self.cache, self.sequencer, self.clock)
         self.retention = Retention(self.cache, self.sequencer, self.clock, config.edge.disk)
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
@@ -174,11 +179,12 @@ class Edge:
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
         published = config.ledger.publish
         self.block_api = BlockApi(self.cache, self.sequencer.publication, sites, is_published=published)
+        self.delivery = Delivery(self.bodies, self.clock)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
             recorder=self.recorder,
-            delivery=Delivery(self.bodies, self.clock),
+            delivery=self.delivery,
             clock=self.clock,
             tracing=self.tracing,
             ledger=self.ledger_files,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgeproxy import __version__
-from edgeproxy.commands import certs, ledger, operate, serve
+from edgeproxy.commands import certs, disaster, ledger, operate, serve
 from edgeproxy.commands.options import AsJson
 from edgeproxy.commands.printing import complain, print_json, print_line
 from edgeproxy.errors import ConfigError, EdgeError
@@ -33,6 +33,7 @@ app.command()(operate.status)
 app.command()(operate.explain)
 app.command()(operate.purge)
 app.command()(operate.reload)
+ledger.app.command()(disaster.erase)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
 

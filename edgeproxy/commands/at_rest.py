@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from edgeproxy.admin.views import block_view, head_view, history_view
 from edgeproxy.caching.model import Digest
@@ -63,8 +64,10 @@ class LedgerAtRest:
 
     def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]:
         """The versions of `url`, newest first, out of blocks that hold."""
-        versions = self._read(_replayed).fold.history(url)
-        return history_view(url, versions[::-1][:limit])
+        fold = self._read(_replayed).fold
+        # Which sites are configured is not known here; one is named by its first host.
+        erased = fold.erased_at(url, {*fold.sites(), urlsplit(url).hostname or "", "*"})
+        return history_view(url, fold.history(url)[::-1][:limit], erased)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -76,6 +79,6 @@ class LedgerAtRest:
 
 def _replayed(connection: sqlite3.Connection) -> Account:
     state = ledger_rows.read_state(connection)
-    replay = Replay(state.head, state.genesis)
+    replay = Replay(state.head, state.genesis, None, state.restored)
     replay.feed(ledger_rows.read_rows(connection))
     return replay.finish()

@@ -18,6 +18,7 @@ from edgeproxy.exchange.flights import Incoming
 from edgeproxy.exchange.heads import IDENTITY, Form
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.ledger.chunks import CHUNK
+from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import verify_body, verify_chunk, verify_leaves
 from edgeproxy.storage.bodies import BodyReader, BodyStore
 from edgeproxy.telemetry import names
@@ -162,7 +163,7 @@ class Delivery:
         # Not the current span: what runs between two pieces is the caller's.
         span = exchange.span.start_child(names.VERIFY, verify_attributes(resident.stored))
         try:
-            async for piece in self._proved(resident, first, last):
+            async for piece in self.proved(resident.ref, first, last):
                 yield piece
         except Corrupt as error:
             span.fail(error)
@@ -170,8 +171,9 @@ class Delivery:
         finally:
             span.end()
 
-    async def _proved(self, resident: Resident, first: int, last: int) -> AsyncIterator[bytes]:
-        ref = resident.ref
+    async def proved(self, ref: BodyRef, first: int = 0, last: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a body from `first` to `last`, inclusive, or to its end; proved before they are given. Raises Corrupt."""
+        last = ref.length - 1 if last is None else last
         if ref.chunks is None:
             # Too large for the memory tier as this site has it, yet small enough to be proved whole.
             yield verify_body(ref, await self._bodies.read(ref)).value[first : last + 1]
