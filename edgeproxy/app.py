@@ -28,6 +28,7 @@ from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.errors import ConfigError, EdgeError, StartError
+from edgeproxy.exchange.adoption import Adopter
 from edgeproxy.exchange.answer import Answerer, Parts
 from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
@@ -146,6 +147,8 @@ class Edge:
         self.tier: MemoryTier[Resident] = MemoryTier(config.edge.memory)
         self.cache = Cache(Index(), self.tier, fold.rules, self.bodies, self.db, fold.genesis_salt)
         self._fill_index(fold)
+        if fold.blind:
+            self.cache.adopt = Adopter(self.cache, fold).adopt
         await self.bodies.retain(fold.bodies())
         for body in fold.erased_bodies:
             # A crash may have come before it: a copy that failed its check was set aside, and was erased since.
@@ -165,7 +168,11 @@ class Edge:
             (version for variants in fold.by_url.values() for kept in variants.values() for version in kept),
             key=lambda version: version.height,
         )
+        recovered = self.sequencer.recovered
+        restored = recovered.restored if recovered is not None else None
         for version in versions:
+            if restored is not None and not restored.bodies and not self.bodies.exists(version.body.digest):
+                continue  # this node was rebuilt from a source that had it no more
             if version.site in rules and fold.has_body(version):
                 key = primary_key(version.url, rules[version.site])
                 self.cache.index.add(self.cache.index.entry(version.site, key, version.selecting), version)
@@ -178,7 +185,7 @@ class Edge:
         closing.push_async_callback(self._close_origins)
         self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
         published = config.ledger.publish
-        self.block_api = BlockApi(self.cache, self.sequencer.publication, sites, is_published=published)
+        self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published)
         self.delivery = Delivery(self.bodies, self.clock)
         parts = Parts(
             cache=self.cache,

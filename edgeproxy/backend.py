@@ -22,6 +22,7 @@ from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.block import Rotate, decode
 from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, decode_names
+from edgeproxy.ledger.replay import RawRow
 from edgeproxy.ledger.rules import Rules
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tls.health import Colour
@@ -30,6 +31,20 @@ from edgeproxy.wire.http1 import Limits, decode_stored_head, parse_request_head
 
 if TYPE_CHECKING:
     from edgeproxy.app import Edge
+
+
+_MOST_ROW_BYTES = 8 << 20
+
+
+def _up_to(rows: Iterable[RawRow], most: int) -> list[RawRow]:
+    """One row at least, and no more than come to `most` bytes."""
+    taken: list[RawRow] = []
+    for row in rows:
+        most -= len(row.raw) + len(row.head or b"")
+        if taken and most < 0:
+            break
+        taken.append(row)
+    return taken
 
 
 class Backend:
@@ -241,7 +256,7 @@ class Backend:
         if note is None or stated is None:
             raise StoreError("the ledger is not signed, since its checkpoint could not be kept")
         stop = min(stated.size, start + most)
-        rows = await edge.db.read(lambda connection: list(read_rows(connection, start, stop)))
+        rows = await edge.db.read(lambda connection: _up_to(read_rows(connection, start, stop), _MOST_ROW_BYTES))
         return {"size": stated.size, "vkey": str(edge.sequencer.log), "checkpoint": note.decode(), "rows": rows_view(rows)}
 
     async def ledger_body(self, digest: bytes) -> tuple[int, AsyncIterator[bytes]] | None:

@@ -34,6 +34,8 @@ app.command()(operate.explain)
 app.command()(operate.purge)
 app.command()(operate.reload)
 ledger.app.command()(disaster.erase)
+ledger.app.command()(disaster.export)
+app.command()(disaster.restore)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
 

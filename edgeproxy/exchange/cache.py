@@ -6,7 +6,7 @@ or a client. A version that fails its proof is quarantined here, and the one bef
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from edgeproxy.caching import freshness, tags
@@ -58,6 +58,8 @@ class Cache:
         self.db = db
         self.on_corrupt: Callable[[Entry, Version, Corrupt], None] = _say_corrupt
         self.on_resident: Callable[[Site, Resident], None] = lambda site, resident: None
+        self.adopt: Callable[[Site, str, str, Request], Awaitable[bool]] | None = None
+        """On a node that was rebuilt without clear URLs: finds what is stored under one of them (`exchange.adoption`)."""
         self.genesis_salt = salt
         self._salts: dict[str, bytes] = {}
         self._loading: dict[str, asyncio.Task[Resident | None]] = {}
@@ -87,9 +89,12 @@ class Cache:
         """The entry that `request` selects, in memory and proved. Raises nothing: what is damaged is as if it were not there."""
         key = self.key(site, request)
         slot = self.index.slot(key)
+        entry = None if slot is None else slot.select(request)
+        if entry is None and self.adopt is not None and await self.adopt(site, request.url, key, request):
+            slot = self.index.slot(key)
+            entry = None if slot is None else slot.select(request)
         if slot is None:
             return Found(key)
-        entry = slot.select(request)
         if entry is None:
             return Found(key, varies=True)
         resident = entry.pending or self.tier.get(entry.tier_key)

@@ -88,6 +88,11 @@ class BodyStore:
     def __repr__(self) -> str:
         return f"<BodyStore bodies={len(self._sizes)} bytes={self.total_bytes} pending={len(self._pending)}>"
 
+    @property
+    def count(self) -> int:
+        """How many durable bodies there are."""
+        return len(self._sizes)
+
     # -- life -----------------------------------------------------------------------------------------------------------------
 
     async def open(self) -> Swept:

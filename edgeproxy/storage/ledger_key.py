@@ -52,6 +52,11 @@ def ensure_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) ->
     return signer
 
 
+def keep_key(folder: Path, signer: Signer) -> None:
+    """Put a key in place that comes from elsewhere: a log goes on here. Raises StartError."""
+    _write(folder / KEY_FILE, signer)
+
+
 def write_next(folder: Path, signer: Signer) -> None:
     """Keep the key that is about to take over, before anything is signed with it. Raises StartError.
 
