@@ -19,6 +19,7 @@ from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, read_checkpoint
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.recovery.staging import Needed, Staging
+from edgeproxy.storage.ledger_rows import UNREADABLE, failure
 
 Progress = Callable[[str, int, int | None], None]
 """Called with what is being taken ("blocks", "heads", "bodies"), how many are done, and of how many if that is known."""
@@ -105,6 +106,8 @@ class Restore:
             await staging.finish(stated, start.note, private)
             fetched = max(0, staging.bodies.count - before)
             return Outcome(stated.origin, stated.size, log, private is not None, have, fetched, len(needed.heads), missing)
+        except UNREADABLE as error:
+            raise failure(error) from error
         finally:
             await staging.close()
 

@@ -70,6 +70,8 @@ class FileSource:
             if record.block is None or record.block > stated.size:
                 raise ProofRefused("record does not say of which blocks it is", record=record.kind)
             if record.kind == "names":
+                if record.block >= staging.size:
+                    raise ProofRefused("blocks are missing", block=staging.size)
                 staging.add_names(_names(record.whole(_MAX_NAMES)))
                 continue
             width = min(WIDTH, stated.size - record.block)
