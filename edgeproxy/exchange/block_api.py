@@ -96,6 +96,15 @@ class BlockApi:
             log.error("cannot be given out: %s: %s", name, error)
             return json_error(503, "this part of the store cannot be read at the moment")
 
+    async def failed(self, given: WholeBody, error: Corrupt) -> None:
+        """A body failed its proof on its way out: it is set aside, as if it had been asked for by its URL."""
+        for version in self._of_body(given.resident.ref.digest):
+            site = next((site for site in self.sites.sites if site.name == version.site), None)
+            slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
+            for entry in tuple(slot.entries) if slot is not None else ():
+                if version in entry.versions:
+                    await self._cache.body_failed(entry, given.resident, error)
+
     # -- blocks ---------------------------------------------------------------------------------------------------------------
 
     async def _newest(self, request: Request, query: str) -> Page:

@@ -16,7 +16,20 @@ from pathlib import Path
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, ProofRefused, StartError, StoreError
-from edgeproxy.ledger.block import Block, Erase, Evict, Genesis, Rotate, Stored, body_of, decode
+from edgeproxy.ledger.block import (
+    Block,
+    Erase,
+    Evict,
+    Genesis,
+    Purge,
+    Receipt,
+    Release,
+    Rollback,
+    Rotate,
+    Stored,
+    body_of,
+    decode,
+)
 from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.digests import ZERO
 from edgeproxy.ledger.drafts import BodyRef, NameColumns, decode_names
@@ -246,9 +259,7 @@ class Staging:
         await self.bodies.retain(needed.bodies)
         connection = self._rows
         missing = {digest for digest in needed.bodies if not self.bodies.exists(digest)}
-        nameless = connection.execute(
-            "SELECT count(*) FROM heads h LEFT JOIN private p ON p.height = h.height WHERE p.height IS NULL"
-        ).fetchone()[0]
+        nameless = self._has_nameless()
         with self._transaction():
             ledger_rows.put_state(connection, ledger_rows.GENESIS, self.block(Height(0)).raw)
             ledger_rows.put_tree_head(connection, head)
@@ -268,6 +279,20 @@ class Staging:
             sync_folder(self.data)
         except OSError as error:
             raise StoreError("restored ledger cannot be put in place", folder=self.data, why=error.strerror) from error
+
+    def _has_nameless(self) -> bool:
+        """Whether a block has no clear names that should have some."""
+        erased = self._erased()
+        statement = "SELECT b.raw FROM blocks b LEFT JOIN private p ON p.height = b.height WHERE p.height IS NULL"
+        for (raw,) in self._rows.execute(statement):
+            match decode(raw).entry:
+                case (Stored() | Receipt()) as entry if erased.get(entry.url, -1) < entry.height:
+                    return True
+                case Purge() | Rollback() | Release():
+                    return True
+                case _:
+                    pass
+        return False
 
     def _erase(self) -> None:
         """An earlier part of this restore may have taken what a later block says was erased."""

@@ -39,6 +39,9 @@ _PROFILE = "http://netpreserve.org/warc/1.1/revisit/identical-payload-digest"
 _HTTP = "application/http; msgtype=response"
 KIND, BLOCK = "Edgeproxy-Kind", "Edgeproxy-Block"
 
+MAX_FIELDS = 1 << 16
+"""Bytes in the fields of one record."""
+
 _NOT_READABLE = (ArchiveLoadFailed, StatusAndHeadersParserException, zlib.error, EOFError, ValueError, IndexError)
 """What warcio raises over bytes that are no WARC, or no gzip."""
 
@@ -185,10 +188,30 @@ class Record:
         return b"".join(pieces)
 
 
+def _bound_lines(reader: Any) -> None:
+    """warcio reads lines of any length, and any number of them; what a small file unpacks to may have no end."""
+    readline, read, left = reader.readline, reader.read, [MAX_FIELDS]
+
+    def bounded(length: int = 0) -> bytes:
+        line: bytes = readline(min(length or MAX_FIELDS, left[0] + 1))
+        left[0] -= len(line)
+        if left[0] < 0:
+            raise ArchiveLoadFailed("fields of a record are too long")
+        return line
+
+    def renewed(length: int | None = None) -> bytes:
+        left[0] = MAX_FIELDS
+        data: bytes = read(length)
+        return data
+
+    reader.readline, reader.read = bounded, renewed
+
+
 def read_records(file: BinaryIO) -> Iterator[Record]:
     """The records of a file, each to be read before the next. Raises `ProofRefused` where it is no WARC."""
     last = "the beginning"
     records = WARCIterator(file, no_record_parse=True)
+    _bound_lines(records.reader)
     while True:
         try:
             found = next(records, None)

@@ -20,9 +20,7 @@ URL = f"http://{SITE}/erased"
 
 STEPS: tuple[tuple[Any, str], ...] = (
     (LedgerDb, "_append"),
-    (ledger_rows, "insert_rows"),
     (ledger_rows, "erase_rows"),
-    (ledger_rows, "put_tree_head"),
     (ledger_rows, "empty_log"),
     (Witness, "write"),
     (BodyStore, "_take_away_now"),

@@ -1,11 +1,13 @@
 """An export read back: what is whole becomes the same ledger, and what was touched is refused at the block it concerns."""
 
 import asyncio
+import gzip
 import json
+import random
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -333,3 +335,52 @@ def test_an_export_of_a_damaged_ledger_is_not_made(folder: Path, tmp_path: Path)
         export(copy, file, Wanted(), NOW)
     assert file.read_bytes() == b"the last one", "it is replaced only by a whole one"
     assert [path.name for path in tmp_path.iterdir() if ".part" in path.name] == []
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A folder with three blocks, and its export."""
+    data = tmp_path_factory.mktemp("small") / "data"
+
+    async def fill() -> None:
+        async with Ledger(data, BodyStore(data)) as ledger:
+            await ledger.fill(2)
+
+    asyncio.run(fill())
+    export(data, data.parent / "small.warc.gz", Wanted(), NOW)
+    return data, data.parent / "small.warc.gz"
+
+
+async def test_whatever_byte_of_the_file_is_changed_nothing_false_comes_of_it(
+    small: tuple[Path, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, file = small
+    whole, path, new = file.read_bytes(), tmp_path / "changed.warc.gz", tmp_path / "new"
+    key = read_key(folder)
+    assert key is not None
+    for seed in range(40):
+        chance, data = random.Random(seed), bytearray(whole)
+        for _ in range(chance.randrange(1, 4)):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+        path.write_bytes(data)
+        with suppress(ProofRefused), closing(FileSource(path)) as source:
+            await Restore(new, key.verifier, False, lambda log: None).run([source])
+            assert _rows(new) == _rows(folder)
+            assert _bodies(new) == _bodies(folder)
+            shutil.rmtree(new)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+async def test_a_file_that_unpacks_to_no_end_is_refused(small: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "bomb.warc.gz"
+    for bomb in (b"WARC/1.1\r\n" + b"X" * (64 << 20), b"WARC/1.1\r\n" + b"X: y\r\n" * (1 << 20)):
+        path.write_bytes(gzip.compress(bomb))
+        with pytest.raises(ProofRefused, match="too long"):
+            await restored(tmp_path / "new", path)
+    parts = read_parts(small[1])
+    names = changed(parts, lambda part: part.kind == "names", lambda _: b"[" + b" " * (65 << 20) + b"]")
+    with pytest.raises(ProofRefused, match="record is too long"):
+        await restored(tmp_path / "new", write_parts(path, names))
+    deep = changed(parts, lambda part: part.kind == "names", lambda _: b"[" * 100_000)
+    with pytest.raises(ProofRefused, match="names in the export cannot be read"):
+        await restored(tmp_path / "new", write_parts(path, deep))
