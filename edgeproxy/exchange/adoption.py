@@ -60,9 +60,9 @@ class Adopter:
             selecting = _selecting(blind, heads.get(blind.entry.height), request)
             if selecting is not None:
                 found.append(blind.named(StoredNames(names.site, names.url, selecting)))
-        if not found:
-            return
-        # Nothing waits from here to the end of the index.
+        # It may have been erased while the heads were read. Nothing waits from here until the names are on their way.
+        still = {blind.entry.height for blind in self._fold.blind.get(digest, ())}
+        found = [version for version in found if version.height in still]
         self._fold.adopt(digest, found)
         index = self._cache.index
         for version in found:

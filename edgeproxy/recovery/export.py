@@ -28,7 +28,7 @@ from edgeproxy.ledger.replay import RawRow
 from edgeproxy.ledger.tiles import WIDTH, encode_bundle, index_path
 from edgeproxy.ledger.verify import check_head, verify_block
 from edgeproxy.recovery.warc import Content, Origin, Writer
-from edgeproxy.storage.durable import sync_folder
+from edgeproxy.storage.durable import FILE_MODE, sync_folder
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import read_key
 from edgeproxy.storage.ledger_rows import UNREADABLE, connect_to_read, failure, read_rows, read_state
@@ -73,9 +73,8 @@ def export(data: Path, file: Path, wanted: Wanted, now: Instant, progress: Progr
     Raises `ProofRefused`, `Corrupt`, StoreError when the ledger proves nothing or the file cannot be written.
     """
     draft = file.with_name(f".{file.name}.{os.getpid()}.part")
-    mode = 0o600 if wanted.with_key else 0o644
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         try:
             with os.fdopen(descriptor, "wb") as out:
                 report = _Export(data, wanted, Writer(out, now), progress).run()

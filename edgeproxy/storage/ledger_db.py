@@ -264,14 +264,14 @@ class LedgerDb:
         return not self._log_is_owed
 
     async def add_names(self, names: Sequence[tuple[int, NameColumns]]) -> None:
-        """Write down the names of blocks that had none. Raises StoreFull, StoreError."""
+        """Write down the names of stored responses that had none. Raises StoreFull, StoreError."""
 
         def write() -> None:
             if self._writer is None:
                 raise StoreError("ledger database is not open")
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:
-                ledger_rows.add_names(self._writer, names)
+                ledger_rows.add_names_of_heads(self._writer, names)
 
         await self._in_writer(write)
 

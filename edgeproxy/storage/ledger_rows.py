@@ -219,6 +219,12 @@ def add_names(connection: sqlite3.Connection, names: Iterable[tuple[int, NameCol
     connection.executemany("INSERT OR IGNORE INTO private VALUES (?, ?, ?, ?)", [(height, *columns) for height, columns in names])
 
 
+def add_names_of_heads(connection: sqlite3.Connection, names: Iterable[tuple[int, NameColumns]]) -> None:
+    """As `add_names`, for blocks that have their stored head; one that was erased meanwhile has none, and gets no name back."""
+    statement = "INSERT OR IGNORE INTO private SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM heads WHERE height = ?1)"
+    connection.executemany(statement, [(height, *columns) for height, columns in names])
+
+
 def erasable(connection: sqlite3.Connection, url: Digest, below: int) -> list[int]:
     """The heights below `below` of blocks that name this URL; by their bytes, since their names may be lost. Reads all blocks."""
     needle = b'"url":"' + b64encode(url) + b'"'
