@@ -96,10 +96,11 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	@$(BIN)/lint-imports
 
-# One process: tests that measure memory or count syscalls must not share the machine with others.
+# On all processors: first the pure core, test by test; then file by file what starts processes and servers.
 .PHONY: unit
 unit: $(VENV)/.installed-dev
-	@$(BIN)/pytest -m "not crash and not conformance and not scanner"
+	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/fuzz
+	@$(BIN)/pytest --numprocesses auto --dist loadfile -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
 	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
 
 .PHONY: scanners

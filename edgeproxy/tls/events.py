@@ -133,15 +133,15 @@ class HookCommand:
             self._task = None
 
     async def _run_for(self, event: CertificateEvent) -> None:
-        arguments = (*self._command, event.kind.value, event.names[0] if event.names else "")
+        starting = spawn(self._start(event), name="certificate-hook.start")
         try:
-            # A session of its own, so that whatever the command started can be ended with it.
-            process = await asyncio.create_subprocess_exec(
-                *arguments, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, start_new_session=True, close_fds=True
-            )
-        except OSError as error:
-            self.failed += 1
-            log.error("the certificate hook %s cannot be started: %s", self._command[0], error.strerror)
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # It may be there already, and have children: its start is waited for, so that all of them can be ended.
+            if (started := await starting) is not None:
+                await _end(started)
+            raise
+        if process is None:
             return
         try:
             async with asyncio.timeout(self._seconds):
@@ -156,6 +156,20 @@ class HookCommand:
                 log.error("the certificate hook %s exited with %s: %s", self._command[0], status, said.decode(errors="replace"))
         finally:
             await _end(process)
+
+
+    async def _start(self, event: CertificateEvent) -> Process | None:
+        """The command, started for `event`; None, counted and said, when it cannot be."""
+        arguments = (*self._command, event.kind.value, event.names[0] if event.names else "")
+        try:
+            # A session of its own, so that whatever the command started can be ended with it.
+            return await asyncio.create_subprocess_exec(
+                *arguments, stdin=PIPE, stdout=DEVNULL, stderr=PIPE, start_new_session=True, close_fds=True
+            )
+        except OSError as error:
+            self.failed += 1
+            log.error("the certificate hook %s cannot be started: %s", self._command[0], error.strerror)
+            return None
 
 
 async def _talk(process: Process, data: bytes) -> bytes:

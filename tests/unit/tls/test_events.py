@@ -1,7 +1,9 @@
 """The operator's command: what it is told, and that nothing waits for it."""
 
+import asyncio
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,30 @@ async def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path):
             return True
 
     await until(lambda: all(map(is_over, pids)))
+
+
+async def test_a_command_that_is_stopped_at_any_moment_of_its_start_leaves_no_process(tmp_path):
+    """Its last argument tells a process of the command, and each of its children, from all others."""
+    command = tmp_path / "hook.sh"
+    command.write_text("#!/bin/sh\n(exec sh -c 'sleep 600' \"$3\") & wait\n")
+    command.chmod(0o700)
+    for turns in range(12):
+        name = f"stopped-after-{turns}.test"
+        hook = HookCommand([str(command), "mine"])
+        hook.notify(CertificateEvent(Kind.FAILED, (name,), 0.0))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await hook.stop()
+        await until(lambda name=name: not processes_of(name))
+
+
+def processes_of(name: str) -> list[str]:
+    found = []
+    for arguments in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if name.encode() in arguments.read_bytes().split(b"\0"):
+                found.append(arguments.parent.name)
+    return found
 
 
 @pytest.mark.parametrize("code", ["sys.exit(3)", "sys.stderr.write('x' * 300_000); sys.exit(1)", "os.close(0); sys.exit(1)"])
