@@ -15,9 +15,9 @@ from edgeproxy.ledger.drafts import EraseDraft
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.bodies import BodyStore
 from tests.faults.erase_trial import NAMES, URL
-from tests.flows.test_erase import traces
 from tests.support.edge import ROOT
 from tests.support.ledgers import NOW, SITE, Ledger, head_for, store_draft
+from tests.support.traces import traces
 
 SECRETS = [b"the first secret body", b"the second secret body" * 20_000]
 HEAD = b"X-Secret: sesame\r\n"

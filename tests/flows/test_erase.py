@@ -11,15 +11,7 @@ from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.shards import Shards
 from tests.support.edge import command, json_of, running_edge, until
 from tests.support.site import Site, content, running_site
-
-
-def traces(folder: Path, *needles: bytes) -> list[str]:
-    """Which files of a data folder have any of these bytes, a name of a file included."""
-    found = []
-    for path in sorted(folder.rglob("*")):
-        data = path.read_bytes() if path.is_file() else b""
-        found += [f"{path.name}: {needle[:40]!r}" for needle in needles if needle in data or needle.hex() in path.name]
-    return found
+from tests.support.traces import traces
 
 
 async def _erase(edge: Edge, *arguments: str) -> dict[str, object]:

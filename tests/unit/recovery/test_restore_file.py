@@ -18,6 +18,7 @@ from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
 from edgeproxy.ledger.drafts import EraseDraft, EvictDraft, PurgeDraft
 from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.tiles import decode_bundle, encode_bundle
+from edgeproxy.recovery import staging
 from edgeproxy.recovery.export import Report, Wanted, export
 from edgeproxy.recovery.restore import Restore
 from edgeproxy.recovery.restore_file import FileSource
@@ -384,3 +385,36 @@ async def test_a_file_that_unpacks_to_no_end_is_refused(small: tuple[Path, Path]
     deep = changed(parts, lambda part: part.kind == "names", lambda _: b"[" * 100_000)
     with pytest.raises(ProofRefused, match="names in the export cannot be read"):
         await restored(tmp_path / "new", write_parts(path, deep))
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("step", ["keep_key", "sync_folder", "encode_restored", "ledger_rows.put_tree_head"])
+async def test_a_restore_that_ends_at_its_last_steps_is_finished_by_the_next(
+    folder: Path, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key.warc.gz"
+    export(folder, file, Wanted(with_key=True, bodies=False), NOW)
+    owner = staging.ledger_rows if "." in step else staging
+    done = getattr(owner, step.rpartition(".")[2])
+    for after in (False, True):
+        new = tmp_path / f"new-{after}"
+
+        def deadly(*arguments: object, after: bool = after) -> object:
+            if after:
+                done(*arguments)
+            raise Killed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(owner, step.rpartition(".")[2], deadly)
+            with pytest.raises(Killed):
+                await restored(new, file)
+        if step == "sync_folder":
+            assert (new / LEDGER_FILE).exists(), "this was the last step"
+        else:
+            assert (await restored(new, file)).keeps_key
+        assert audit_now(new).is_clean
+        assert _rows(new) == _rows(folder)
+        assert read_key(new).verifier == read_key(folder).verifier  # type: ignore[union-attr]
