@@ -44,6 +44,7 @@ from edgeproxy.storage.ledger_db import LEDGER_FILE, LedgerDb
 from edgeproxy.storage.ledger_key import keep_key, read_key
 
 STAGING_FILE = "restore.sqlite"
+_REMEMBERED = 2_048
 NOTE_FILE = "restored-checkpoint"
 """The checkpoint of the ledger that was restored, with the signature of its own log, for the record."""
 
@@ -73,6 +74,7 @@ class Staging:
         self.size = 0
         self._last = ZERO
         self._time = Instant(0)
+        self._recent: dict[int, Block] = {}
 
     # -- life -----------------------------------------------------------------------------------------------------------------
 
@@ -116,6 +118,7 @@ class Staging:
             self._db.close()
         remove(*(self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal", "-shm")))
         self.size, self._last, self._time = 0, ZERO, Instant(0)
+        self._recent.clear()
         self._connect()
 
     @property
@@ -145,6 +148,8 @@ class Staging:
             ledger_rows.insert_rows(connection, [RawRow(block.height, block.raw, block.leaf, None, None) for block in new])
         if new:
             self.size, self._last, self._time = start + len(raws), last, time
+            for block in new:
+                self._remember(block)
             if start + known == 0:
                 self._learn_salt(new[0])
 
@@ -168,10 +173,20 @@ class Staging:
 
     def block(self, height: Height) -> Block:
         """A block that was taken. Raises `ProofRefused` when there is none."""
+        known = self._recent.get(height)
+        if known is not None:
+            return known
         row = self._rows.execute("SELECT raw FROM blocks WHERE height = ?", (height,)).fetchone()
         if row is None:
             raise ProofRefused("there is no such block in what was taken so far", block=height)
-        return decode(row[0])
+        return self._remember(decode(row[0]))
+
+    def _remember(self, block: Block) -> Block:
+        """Each is looked at several times in a row: for its names, its head, its body."""
+        if len(self._recent) >= _REMEMBERED:
+            self._recent.clear()
+        self._recent[block.height] = block
+        return block
 
     def _blocks(self) -> Iterator[tuple[Block, bool]]:
         """Each block, and whether it has its head."""
