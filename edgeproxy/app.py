@@ -43,12 +43,14 @@ from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
 from edgeproxy.exchange.site import Site, Sites, Waiting
+from edgeproxy.finality import make_validators, open_finality_gauges
 from edgeproxy.https import Https, secure_of
 from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
 from edgeproxy.origin.messages import Origin, OriginSettings
 from edgeproxy.sequencer.sequencer import ORIGIN_PATH, Committed, Sequencer
+from edgeproxy.sequencer.validators import Validators
 from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import Bounds, ServingSettings, Timeouts
 from edgeproxy.storage.bodies import BodyStore
@@ -79,6 +81,8 @@ class Edge:
         self.config = config
         self.clock = clock or SystemClock()
         self.metrics = Metrics(version=__version__, node=config.edge.node)
+        self.validators: Validators | None = None
+        """None where nobody is asked to cosign the ledger."""
         self.draining = False
         self.started = self.clock.monotonic()
         self._closing = contextlib.AsyncExitStack()
@@ -127,6 +131,7 @@ class Edge:
         self.sequencer.batch_span = self._commit_span
         self.sequencer.on_commit = self._committed
         self.sequencer.origin = _log_name(config)
+        self.sequencer.wants_mldsa = config.ledger.ml_dsa
         fold = await self.sequencer.start()
         closing.push_async_callback(self.sequencer.stop)
         await self._open_cache(fold)
@@ -141,6 +146,8 @@ class Edge:
 
     def _committed(self, committed: Sequence[Committed]) -> None:
         self.metrics.ledger_blocks += len(committed)
+        if self.validators is not None:
+            self.validators.on_head()
 
     async def _open_cache(self, fold: Fold) -> None:
         config = self.config
@@ -183,8 +190,9 @@ class Edge:
         self._origins: dict[object, OriginClient] = {}
         sites = self._build_sites(config)
         closing.push_async_callback(self._close_origins)
-        self.ledger_files = LedgerFiles(self.sequencer.publication, is_published=config.ledger.publish)
-        published = config.ledger.publish
+        self.validators = make_validators(config, self.sequencer, self.clock)
+        publication, published = self.sequencer.publication, config.ledger.publish
+        self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
         self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published)
         self.delivery = Delivery(self.bodies, self.clock)
         parts = Parts(
@@ -227,10 +235,16 @@ class Edge:
         self.admin_address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         announce(data, Running(self.admin_address, os.getpid()))
         closing.callback(withdraw, data, os.getpid())
+        if self.validators is not None:
+            # Last, since they look at the blocks that are published by now.
+            closing.push_async_callback(self.validators.stop)
+            await self.validators.start()
         keeping = spawn(self._housekeeping(), name="housekeeping")
         closing.callback(keeping.cancel)
 
     def _open_gauges(self) -> None:
+        if self.validators is not None:
+            open_finality_gauges(self.metrics, self.validators)
         gauge = self.metrics.gauge
         gauge(names.CONNECTIONS, lambda: float(self.open_connections))
         gauge(names.CERTIFICATE_SECONDS, lambda: {(name,): left for name, left in self.https.health().seconds_left.items()})

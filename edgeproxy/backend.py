@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from edgeproxy import __version__
 from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder
-from edgeproxy.admin.views import block_view, certificate_view, erasing_view, head_view, history_view, rows_view
+from edgeproxy.admin.views import block_view, certificate_view, erasing_view, finality_view, head_view, history_view, rows_view
 from edgeproxy.caching import freshness
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest, Height, Mark, Reason
@@ -75,6 +75,7 @@ class Backend:
                 "disk_limit": edge.retention.quota,
             },
             "ledger": {**await self.ledger_head(), "pending": edge.sequencer.next_height - head.size},
+            "finality": finality_view(edge.validators) if edge.validators is not None else None,
             "certificates": await self.certificates(),
         }
 
@@ -221,7 +222,8 @@ class Backend:
     async def ledger_head(self) -> Json:
         head = self._edge.sequencer.head()
         key = self._edge.sequencer.log
-        return head_view(key.name, str(key), head.size, head.root, head.time)
+        final = self._edge.validators.final_size if self._edge.validators is not None else None
+        return head_view(key.name, str(key), head.size, head.root, head.time, final)
 
     async def ledger_rotate(self) -> Json:
         block = await self._edge.sequencer.rotate()
@@ -287,6 +289,9 @@ class Backend:
             checks["store"] = failure.text
         certificates = self._edge.https.health()
         checks["certificates"] = "; ".join(certificates.reasons) or "ok"
+        if (validators := self._edge.validators) is not None:
+            # A word, not a verdict: serving does not depend on them, and one of them that lies must not take the edge out of use.
+            checks["validators"] = "; ".join(validators.alarms) or ("ok" if validators.state == "final" else validators.state)
         return failure is None and certificates.colour is not Colour.RED, checks
 
     def ready(self) -> tuple[bool, Json]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgeproxy import __version__
-from edgeproxy.commands import certs, disaster, ledger, operate, serve
+from edgeproxy.commands import certs, disaster, ledger, operate, serve, validator
 from edgeproxy.commands.options import AsJson
 from edgeproxy.commands.printing import complain, print_json, print_line
 from edgeproxy.errors import ConfigError, EdgeError
@@ -38,6 +38,7 @@ ledger.app.command()(disaster.export)
 app.command()(disaster.restore)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(validator.app, name="validator")
 
 
 @app.command()

@@ -20,30 +20,23 @@ from yarl import URL
 from edgeproxy.clock import Clock
 from edgeproxy.config import Config
 from edgeproxy.config import Site as SiteConfig
-from edgeproxy.config.model import Acme, AcmeAuthority
-from edgeproxy.errors import CertificateFault, ContextRefused, StartError, StoreError
+from edgeproxy.errors import CertificateFault, ContextRefused, StartError
 from edgeproxy.exchange.site import Secure, Sites
+from edgeproxy.keeping import Keeping, open_tickets
 from edgeproxy.serving.connections import Connections
 from edgeproxy.serving.http1 import Http1Connection
 from edgeproxy.serving.http2 import Http2Connection
 from edgeproxy.serving.settings import ServingSettings
 from edgeproxy.serving.stream import Handler
-from edgeproxy.tls.acme.dns_hook import DnsHook
-from edgeproxy.tls.acme.issuer import Authority, ExternalAccount, Issuer, Presenter
 from edgeproxy.tls.certificate import Certificate
-from edgeproxy.tls.challenges import AlpnPresenter, Challenges, HttpPresenter
+from edgeproxy.tls.challenges import Challenges
 from edgeproxy.tls.contexts import Contexts, TlsPolicy, check_policy
 from edgeproxy.tls.dispatch import Directory, Dispatch, Served
-from edgeproxy.tls.events import HookCommand
 from edgeproxy.tls.front import FrontDoor, FrontSettings, Outcome
 from edgeproxy.tls.handshakes import Handshake
 from edgeproxy.tls.health import Health, judge
-from edgeproxy.tls.keeper import CertificateStatus, Keeper, KeeperSettings, Wanted
-from edgeproxy.tls.on_demand import OnDemand, OnDemandSettings
+from edgeproxy.tls.keeper import CertificateStatus, Wanted
 from edgeproxy.tls.openssl import find_openssl
-from edgeproxy.tls.self_check import SelfCheck, SelfCheckSettings
-from edgeproxy.tls.tickets import TicketKeys
-from edgeproxy.tls.vault import Vault
 
 log = logging.getLogger("edgeproxy.https")
 
@@ -97,7 +90,7 @@ class Https:
         self._directory = Directory()
         self._policies: dict[str, TlsPolicy] = {}
         self._has_inherited = False
-        self._keeping: _Keeping | None = None
+        self._keeping: Keeping | None = None
         self._session: aiohttp.ClientSession | None = None
         self.front: FrontDoor | None = None
         """None, like `_keeping`, until there is an address to listen on."""
@@ -113,7 +106,7 @@ class Https:
             await self._open(sockets)
 
     async def _open(self, sockets: Sequence[socket.socket]) -> None:
-        keeping = self._keeping = _Keeping(self._config.acme, self._folder, self.challenges, self._clock)
+        keeping = self._keeping = Keeping(self._config.acme, self._folder, self.challenges, self._clock)
         keeping.keeper.on_change = self._changed
         try:
             self._policies = _policies(self._config)
@@ -121,7 +114,7 @@ class Https:
             self.challenges.open()
             await keeping.keeper.start()
             self._serve_what_there_is()
-            tickets = await asyncio.to_thread(_ticket_keys, self._folder, self._clock)
+            tickets = await asyncio.to_thread(open_tickets, self._folder, self._clock)
             obtain = self._obtain if keeping.on_demand else None
             dispatch = Dispatch(self._directory, Contexts(tickets, find_openssl()), self.challenges, obtain)
             front = FrontDoor(dispatch, self._connection, FrontSettings(), self._clock, connections=self._connections)
@@ -247,70 +240,6 @@ class Https:
             await self._keeping.close()
         if self._session is not None:
             await self._session.close()
-
-
-class _Keeping:
-    """Who obtains certificates and tells of them, as `[acme]` says."""
-
-    def __init__(self, acme: Acme, folder: Path, challenges: Challenges, clock: Clock) -> None:
-        self._presenters: dict[str, Presenter] = {
-            "http-01": HttpPresenter(challenges),
-            "tls-alpn-01": AlpnPresenter(challenges),
-        }
-        if acme.dns_hook:
-            self._presenters["dns-01"] = DnsHook(acme.dns_hook)
-        self._issuers = [Issuer(_authority(acme, one), folder, self._presenters, clock) for one in acme.authorities]
-        self._hook = HookCommand(acme.hook) if acme.hook else None
-        self.keeper = Keeper(Vault(folder, clock), self._issuers, clock, _keeper_settings(acme, challenges))
-        self.keeper.on_lead = challenges.clear
-        if self._hook is not None:
-            self.keeper.on_event = self._hook.notify
-        self.on_demand: OnDemand | None = None
-        if given := acme.on_demand:
-            settings = OnDemandSettings(
-                ask=given.ask, hold_seconds=given.hold, client_names=given.client_names, all_names=given.all_names
-            )
-            self.on_demand = OnDemand(self.keeper.find, self.keeper.obtain, clock, settings)
-
-    async def close(self) -> None:
-        """End all of it, attempts too."""
-        await self.keeper.stop()
-        if self.on_demand is not None:
-            await self.on_demand.stop()
-        for issuer in self._issuers:
-            await issuer.close()
-        if self._hook is not None:
-            await self._hook.stop()
-
-
-def _authority(acme: Acme, authority: AcmeAuthority) -> Authority:
-    account = authority.external_account
-    return Authority(
-        directory=authority.directory,
-        ca_file=authority.directory_ca_file,
-        email=acme.email or "",
-        external_account=ExternalAccount(account.key_id, account.mac_key) if account else None,
-        profile=authority.profile,
-        preferred_chain=authority.preferred_chain,
-        challenges=acme.challenges,
-    )
-
-
-def _keeper_settings(acme: Acme, challenges: Challenges) -> KeeperSettings:
-    directories = tuple(authority.directory for authority in acme.authorities)
-    return KeeperSettings(
-        chosen_directories=directories if acme.directory else directories[1:],
-        self_check=SelfCheck(challenges, SelfCheckSettings()) if acme.self_check else None,
-    )
-
-
-def _ticket_keys(folder: Path, clock: Clock) -> TicketKeys:
-    """Those that survive a restart; without room for their secret, ones that do not: a full disk keeps nobody from serving."""
-    try:
-        return TicketKeys.open(folder, clock)
-    except StoreError as error:
-        log.warning("TLS sessions will not be resumed after a restart: %s", error)
-        return TicketKeys.temporary(clock)
 
 
 def _policies(config: Config) -> dict[str, TlsPolicy]:

@@ -47,7 +47,10 @@ class AdminBackend(Protocol):
         "config": path or null,
         "sites": [{"name", "hosts": [], "origins": [{"url", "state"}], "requests", "hits", "stale", "errors", "hit_ratio"}],
         "store": {"objects", "memory_used", "memory_limit", "disk_used", "disk_limit"}  (bytes),
-        "ledger": the answer of `ledger_head` and "pending": blocks not yet committed}
+        "ledger": the answer of `ledger_head` and "pending": blocks not yet committed,
+        "finality": null without validators, else {"state": "final" | "lagging" | "fork", "final_size", "lag_blocks",
+        "lag_seconds", "alarms": [text], "validators": [{"name", "vkey", "url", "size", "cosigned_at", "failures", "problem",
+        "alarm"}]}}
         """
         ...
 
@@ -83,7 +86,7 @@ class AdminBackend(Protocol):
         ...
 
     async def ledger_head(self) -> Json:
-        """{"origin": "<host>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey", "final_size": null}"""
+        """{"origin": "<host>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey", "final_size": or null}"""
         ...
 
     async def ledger_rotate(self) -> Json:

@@ -15,14 +15,42 @@ from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.drafts import Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
 from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.replay import RawRow
+from edgeproxy.sequencer.validators import Validators
 from edgeproxy.tls.keeper import CertificateStatus
 
 Json = dict[str, Any]
 
 
-def head_view(origin: str, vkey: str | None, size: int, root: Digest, time: Instant | None) -> Json:
-    """`AdminBackend.ledger_head`. The final size is null as long as no validators are asked."""
-    return {"origin": origin, "size": size, "root": b64(root), "time": time, "vkey": vkey, "final_size": None}
+def head_view(
+    origin: str, vkey: str | None, size: int, root: Digest, time: Instant | None, final_size: int | None = None
+) -> Json:
+    """`AdminBackend.ledger_head`. The final size is null as long as no quorum of validators has cosigned."""
+    return {"origin": origin, "size": size, "root": b64(root), "time": time, "vkey": vkey, "final_size": final_size}
+
+
+def finality_view(validators: Validators) -> Json:
+    """How the cosigning goes: what is final, how far that is behind, and each validator."""
+    lag = validators.lag()
+    return {
+        "state": validators.state,
+        "final_size": validators.final_size,
+        "lag_blocks": lag.blocks,
+        "lag_seconds": round(lag.seconds, 3),
+        "alarms": validators.alarms,
+        "validators": [
+            {
+                "name": each.asked.name,
+                "vkey": str(each.asked.verifier),
+                "url": each.asked.url,
+                "size": each.size,
+                "cosigned_at": each.cosigned_at,
+                "failures": each.failures,
+                "problem": each.problem,
+                "alarm": each.alarm,
+            }
+            for each in validators.standings
+        ],
+    }
 
 
 def block_view(block: Block, names: Names | None) -> Json:

@@ -18,6 +18,7 @@ from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import decode_names
 from edgeproxy.ledger.replay import Account, Replay, TreeHead
 from edgeproxy.ledger.verify import verify_block
+from edgeproxy.sequencer.final import final_size
 from edgeproxy.sequencer.sequencer import ORIGIN_PATH
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.ledger_db import LEDGER_FILE
@@ -50,7 +51,7 @@ class LedgerAtRest:
         head, node = self._read(work)
         signer = read_key(self.path.parent)
         origin, vkey = (f"{node}{ORIGIN_PATH}", None) if signer is None else (signer.name, str(signer.verifier))
-        return head_view(origin, vkey, head.size, head.root, head.time if head.size else None)
+        return head_view(origin, vkey, head.size, head.root, head.time if head.size else None, final_size(self.path.parent))
 
     def ledger_show(self, height: int) -> dict[str, Any] | None:
         """One block, its bytes checked against its leaf hash."""

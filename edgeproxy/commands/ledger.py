@@ -6,7 +6,7 @@ Owns: their flags and how the answers look. Asks the running edge; when none run
 import asyncio
 import json as json_text
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -23,6 +23,9 @@ from edgeproxy.commands.printing import (
     wrong_usage,
 )
 from edgeproxy.errors import ProofRefused
+
+if TYPE_CHECKING:
+    from edgeproxy.commands.auditing import Asked, Trust
 
 app = typer.Typer(
     help="The chain of blocks: head, single blocks, the history of a URL, and whether all of it holds.", no_args_is_help=True
@@ -166,7 +169,7 @@ def prove(
     json: AsJson = False,
 ) -> None:
     """A proof that a page was stored, for anyone who has the log's key: FILE, with block, head and body beside it."""
-    from edgeproxy.commands.proving import SUFFIX, write_evidence
+    from edgeproxy.commands.proving import SUFFIX, cosigners_of, write_evidence
     from edgeproxy.sequencer.proving import NoVersion
     from edgeproxy.sequencer.proving import prove as evidence_of
 
@@ -181,12 +184,15 @@ def prove(
         answer_no(f"the ledger has no version of {url}" + ("" if height is None else f" at height {height}"))
     written = write_evidence(output or Path(f"block-{evidence.proof.index}{SUFFIX}"), evidence)
     if json:
-        print_json({"height": evidence.proof.index, "vkey": str(log), "files": [str(path) for path in written]})
+        files, names = [str(path) for path in written], cosigners_of(evidence)
+        print_json({"height": evidence.proof.index, "vkey": str(log), "files": files, "cosigned_by": names})
         return
     for path in written:
         print_line(f"wrote {path}")
     if evidence.body is None:
         print_line("the body is not there any more: the proof is about block and head")
+    if cosigners_of(evidence):
+        print_line(f"its checkpoint is final: cosigned by {', '.join(cosigners_of(evidence))}")
     print_line(f"check it anywhere: edgeproxy ledger verify {written[0].name} --key {log}")
 
 
@@ -196,30 +202,79 @@ def verify(
         Path | None,
         typer.Argument(metavar="[FILE]", help="A proof to check offline, instead of a data folder.", show_default=False),
     ] = None,
+    url: Annotated[
+        str | None, typer.Option(metavar="BASE", help="Audit the edge at this address from outside.", show_default=False)
+    ] = None,
     key: Annotated[
         str | None,
         typer.Option(
-            metavar="VKEY", help="Public key of the log, for FILE. [default: that of the data folder]", show_default=False
+            metavar="VKEY",
+            help="Public key of the log, for FILE or --url; one that it has retired does too. [default: that of the data folder]",
+            show_default=False,
         ),
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="POLICY", help="Whose cosignatures are needed (C2SP tlog-policy).", show_default=False),
+    ] = None,
+    max_age: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="How old these may be. [default: 1h for --url, any for FILE]", show_default=False),
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Authority of the edge's certificate, for --url.", show_default=False)
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="What audits of --url remember. [default: $XDG_STATE_HOME/edgeproxy/audits]",
+            show_default=False,
+        ),
+    ] = None,
+    anew: Annotated[bool, typer.Option("--anew", help="Read everything of --url again, not only what is new.")] = False,
+    most_blocks: Annotated[
+        int, typer.Option("--max-blocks", metavar="N", min=1, help="Read at most so many new blocks of --url.")
+    ] = 10_000_000,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, max=3600, help="Silence of --url after which a try is given up.")
+    ] = 30.0,
     data: Data = None,
     config: Config = None,
-    bodies: Annotated[bool, typer.Option("--bodies/--no-bodies", help="Read and hash every stored body too.")] = True,
+    bodies: Annotated[
+        bool | None,
+        typer.Option(
+            "--bodies/--no-bodies",
+            help="Read and hash stored bodies too. [default: yes for a data folder, no for --url]",
+            show_default=False,
+        ),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Re-read everything: chain, heights, heads, bodies. Names the first fault and every damaged body; exit status 1 then.
 
-    With FILE: check a proof that `ledger prove` wrote, without a network.
+    With FILE: check a proof that `ledger prove` wrote, without a network. With --url: audit an edge from outside, with nothing
+    but its key; it goes on where the last audit stopped.
     """
     from edgeproxy.commands.verifying import audit_with_progress, print_report, report_view
 
     folder = data_folder(data, config)
-    if file is not None:
-        _verify_file(file, key, folder, json=json)
+    if file is not None and url is not None:
+        wrong_usage("either the FILE of a proof or --url, not both")
+    if url is None and (ca is not None or state is not None or anew):
+        wrong_usage("--ca, --state and --anew go with --url")
+    if url is not None or file is not None:
+        from edgeproxy.commands.auditing import DEFAULT_MAX_AGE, Asked, trust_of
+
+        trust = trust_of(key, policy, max_age, folder, None if file is not None else DEFAULT_MAX_AGE)
+        if file is not None:
+            _verify_file(file, trust, json=json)
+        elif url is not None:
+            _verify_url(Asked(url, trust, state, ca, timeout, bool(bodies), anew, most_blocks), json=json)
         return
-    if key is not None:
-        wrong_usage("--key goes with the FILE of a proof")
-    report = asyncio.run(audit_with_progress(folder, bodies=bodies, show=not json))
+    if key is not None or policy is not None or max_age is not None:
+        wrong_usage("--key, --policy and --max-age go with the FILE of a proof, or with --url")
+    report = asyncio.run(audit_with_progress(folder, bodies=bodies is not False, show=not json))
     if json:
         print_json(report_view(report))
     else:
@@ -228,18 +283,31 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verify_file(file: Path, key: str | None, folder: Path, *, json: bool) -> None:
-    from edgeproxy.commands.proving import check, key_to_trust, print_proof, proof_view
+def _verify_url(asked: "Asked", *, json: bool) -> None:
+    from edgeproxy.commands.auditing import audit_url, print_remote, remote_view
 
-    log = key_to_trust(key, folder)
+    report = asyncio.run(audit_url(asked, show=not json))
+    if json:
+        print_json(remote_view(report, asked.trust, asked.url))
+    else:
+        print_remote(report, asked.trust)
+    if report.fault is not None:
+        raise typer.Exit(1)
+
+
+def _verify_file(file: Path, trust: "Trust", *, json: bool) -> None:
+    from edgeproxy.clock import SystemClock
+    from edgeproxy.commands.proving import check, print_proof, proof_view
+    from edgeproxy.ledger.findings import Finding
+
     try:
-        proven = check(file, log)
-    except ProofRefused as error:
+        proven, quorum = check(file, trust, SystemClock().now() // 1000)
+    except (ProofRefused, Finding) as error:
         if json:
             print_json({"ok": False, "fault": str(error)})
             raise typer.Exit(1) from None
         answer_no(f"the proof does not hold: {error}")
     if json:
-        print_json(proof_view(proven))
+        print_json(proof_view(proven, quorum))
     else:
-        print_proof(proven)
+        print_proof(proven, trust, quorum)

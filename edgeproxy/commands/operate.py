@@ -22,6 +22,7 @@ from edgeproxy.commands.printing import (
     print_line,
     print_table,
     seconds_text,
+    time_text,
     wrong_usage,
 )
 
@@ -52,8 +53,10 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
             ("disk", _used(store, "disk")),
             ("ledger", f"{ledger.get('size', 0)} blocks, {ledger.get('pending', 0)} pending"),
             ("ledger root", ledger.get("root")),
+            ("final", _finality(_table(answer, "finality"))),
         ),
     )
+    print_validators(_table(answer, "finality"))
     print_line("")
     print_table(
         ("site", "origins", "requests#", "hits#", "hit ratio#", "stale#", "errors#"),
@@ -73,6 +76,36 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
     if certificates := answer.get("certificates"):
         print_line("")
         print_certificates(certificates)
+
+
+def _finality(answer: Mapping[str, Any]) -> str | None:
+    """What is final, in a line; None without validators."""
+    if not answer:
+        return None
+    behind = f", {count_text(answer.get('lag_blocks', 0), 'block')} behind for {seconds_text(answer.get('lag_seconds'))}"
+    return f"{answer.get('final_size') or 0} blocks, {answer.get('state')}" + (behind if answer.get("lag_blocks") else "")
+
+
+def print_validators(answer: Mapping[str, Any]) -> None:
+    """Each validator: what it has cosigned, and why not more. What must be looked at comes first."""
+    if not answer:
+        return
+    for alarm in answer.get("alarms", []):
+        complain(f"ledger: {alarm}")
+    print_line("")
+    print_table(
+        ("validator", "cosigned#", "at", "failures#", "problem"),
+        [
+            (
+                one.get("name"),
+                one.get("size"),
+                time_text(one["cosigned_at"] * 1000) if one.get("cosigned_at") else None,
+                one.get("failures"),
+                one.get("alarm") or one.get("problem") or "",
+            )
+            for one in answer.get("validators", [])
+        ],
+    )
 
 
 def print_certificates(certificates: Sequence[Mapping[str, Any]]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edgeproxy.config.cosigners import cosigner_faults
 from edgeproxy.config.faults import path_text, value_text, where_text
 from edgeproxy.config.flags import KeyPath
 from edgeproxy.config.model import Edge, Listen
@@ -40,6 +41,7 @@ def cross_faults(raw: Raw, named: Named) -> Iterator[str]:
     yield from _data(raw, named)
     yield from _cache_bounds(raw)
     yield from _https(raw, named)
+    yield from cosigner_faults(_table(raw, "ledger"))
 
 
 def _sites(raw: Raw) -> Iterator[str]:

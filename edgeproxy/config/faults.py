@@ -16,8 +16,6 @@ from edgeproxy.config.model import Config, Table
 from edgeproxy.config.values import Unfit
 
 NOT_YET: Mapping[str, str] = {
-    "ledger.validators": "validators are not in this version; allowed: leave it out",
-    "ledger.quorum": "validators are not in this version; allowed: leave it out",
     "ledger.retention": "retention is not in this version; allowed: leave it out",
     "site.service_worker": "the service worker is not in this version; allowed: leave it out",
 }
@@ -88,6 +86,8 @@ def _required(path: KeyPath) -> str:
         "origins": "a list of origins",
         "directory": "the URL of an authority's directory",
         "ask": "the URL of your own service",
+        "vkey": "the key that `edgeproxy validator init` printed",
+        "url": "where the validator is asked",
         "key_id": "the identifier that the authority gave",
         "mac_key": "the key that the authority gave, in base64url",
     }.get(str(path[-1]), "a value")

@@ -84,8 +84,19 @@ class Limits(Table):
     write_timeout: Timeout = 60.0
 
 
+class LedgerValidator(Table):
+    """`[[ledger.validators]]`: one who cosigns checkpoints, by its verifier key, and where it is asked (C2SP tlog-witness)."""
+
+    vkey: Annotated[str, PlainValidator(values.parse_cosigner_key)]
+    url: Annotated[str, PlainValidator(values.parse_http_url)]
+    ca_file: Annotated[Path | None, PlainValidator(values.existing_file)] = None
+
+
 class Ledger(Table):
-    """`[ledger]`: how blocks are gathered into one durable commit, and whether strangers may read them.
+    """`[ledger]`: how blocks are gathered into one durable commit, whether strangers may read them, and who cosigns.
+
+    `quorum` of `validators` make a checkpoint final; without it more than half of them. `policy` is a file that says both instead
+    (C2SP tlog-policy).
 
     `host` is the first part of the log's name when its key is made: the first site's first host when none is given, or the node's
     name where that is a pattern. A log that has a key keeps its name.
@@ -94,6 +105,10 @@ class Ledger(Table):
     batch_delay: Annotated[float, PlainValidator(values.duration(at_most=10.0))] = 0.1
     batch_size: Annotated[int, PlainValidator(values.whole(1, 256))] = 256
     publish: Switch = True
+    ml_dsa: Switch = False
+    validators: Annotated[tuple[LedgerValidator, ...], BeforeValidator(values.listed("[[ledger.validators]] tables"))] = ()
+    quorum: Annotated[int | None, PlainValidator(values.whole(1, 1_000))] = None
+    policy: Annotated[Path | None, PlainValidator(values.existing_file)] = None
     host: Annotated[
         str | None,
         PlainValidator(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from edgeproxy.errors import StartError
+from edgeproxy.errors import ProofRefused, StartError
+from edgeproxy.ledger.note_keys import ED25519, parse_verifier
 from edgeproxy.serving import addresses
 from edgeproxy.serving.addresses import Address
 
@@ -311,6 +312,18 @@ def parse_http_url(value: Any) -> str:
     if not usable:
         raise Unfit("is not a URL", allowed)
     return str(value)
+
+
+def parse_cosigner_key(value: Any) -> str:
+    """The verifier key of one who cosigns (C2SP tlog-cosignature)."""
+    allowed = 'the key that `edgeproxy validator init` printed, like "validator.example.org+1a2b3c4d+BE5d…"'
+    try:
+        verifier = parse_verifier(value if isinstance(value, str) else "")
+    except ProofRefused as error:
+        raise Unfit(f"is not a verifier key ({error.text})", allowed) from None
+    if verifier.kind == ED25519:
+        raise Unfit("is the key of a log, which does not cosign", allowed)
+    return str(verifier)
 
 
 def listed(what: str, *, least: int = 0) -> Callable[[Any], tuple[Any, ...]]:

@@ -9,6 +9,7 @@ keep it. Any site's pages may read all of it: nothing here depends on who asks.
 import asyncio
 import logging
 import zlib
+from typing import Protocol
 
 from edgeproxy.errors import ProofRefused, StoreError
 from edgeproxy.exchange.pages import Page, error_page
@@ -31,11 +32,25 @@ _NOTE_TYPE = ("Content-Type", "text/plain; charset=utf-8")
 _TILE_TYPE = ("Content-Type", "application/octet-stream")
 
 
+class Finality(Protocol):
+    """What validators have made of the checkpoints (`sequencer.validators`)."""
+
+    @property
+    def final(self) -> bytes | None:
+        """The newest note with the cosignatures of a quorum."""
+        ...
+
+    def newest(self, note: bytes) -> bytes:
+        """The log's own newest note with the cosignatures that it has so far."""
+        ...
+
+
 class LedgerFiles:
     """`is_published` may be switched off for a private site, at any time: then all of it is not there."""
 
-    def __init__(self, publication: Publication, *, is_published: bool = True) -> None:
+    def __init__(self, publication: Publication, *, is_published: bool = True, finality: Finality | None = None) -> None:
         self.is_published = is_published
+        self._finality = finality
         self._publication = publication
         self._coded: MemoryTier[bytes] = MemoryTier(_CODED_BYTES)
 
@@ -46,13 +61,16 @@ class LedgerFiles:
             return None
         name = path.removeprefix(PREFIX)
         tile = None
-        if name != "checkpoint":
+        if name not in ("checkpoint", "checkpoint.final"):
             try:
                 tile = parse_tile_path(name)
             except ProofRefused:
                 return None
         if (page := other_method(request)) is not None:
             return page
+        if name == "checkpoint.final":
+            note = self._finality.final if self._finality is not None else None
+            return None if note is None else tagged(request, note, Fields((_NOTE_TYPE, NOT_KEPT, *FOR_ALL)))
         try:
             return self._checkpoint(request) if tile is None else await self._tile(request, tile)
         except StoreError as error:
@@ -63,6 +81,8 @@ class LedgerFiles:
         note = self._publication.checkpoint
         if note is None:
             raise StoreError("the ledger is not signed, since its checkpoint could not be kept")
+        if self._finality is not None:
+            note = self._finality.newest(note)
         return tagged(request, note, Fields((_NOTE_TYPE, NOT_KEPT, *FOR_ALL)))
 
     async def _tile(self, request: Request, tile: Tile) -> Page | None:

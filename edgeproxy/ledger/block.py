@@ -31,7 +31,8 @@ where
   trace    32 lower-case hex digits, or empty
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -67,6 +68,8 @@ MAX_BLOCK = 65_535
 MAX_ERASED = 1_024
 """Bodies that one erase block names."""
 
+TRACE_LENGTH = 32
+
 # A number that every JSON reader, a browser's too, keeps exactly.
 _Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 _Hash = Annotated[Digest, msgspec.Meta(min_length=32, max_length=32)]
@@ -90,7 +93,7 @@ class Genesis(_Common, frozen=True, forbid_unknown_fields=True):
     salt: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 
 
-class Stored(_Common, frozen=True, forbid_unknown_fields=True):
+class Stored(_Common, frozen=True, forbid_unknown_fields=True, gc=False):
     """A store or refresh block."""
 
     op: Literal["store", "refresh"]
@@ -101,7 +104,8 @@ class Stored(_Common, frozen=True, forbid_unknown_fields=True):
     body: _Hash
     length: _Count
     chunks: _Hash | None
-    trace: _Trace
+    # Not `_Trace`: a pattern costs as much as all the rest of a block, and `are_traces` looks at many at once.
+    trace: Annotated[str, msgspec.Meta(max_length=TRACE_LENGTH)]
 
 
 class Purge(_Common, frozen=True, forbid_unknown_fields=True):
@@ -176,17 +180,20 @@ class Rotate(_Common, frozen=True, forbid_unknown_fields=True):
 Entry = Genesis | Stored | Purge | Evict | Rollback | Release | Erase | Receipt | Rotate
 
 
+_are_hexadecimal = re.compile(r"[0-9a-f]*", re.ASCII).fullmatch
+
+
 class _Peek(msgspec.Struct):
     op: str
 
 
-_encoder = msgspec.json.Encoder()
+encoder = msgspec.json.Encoder()
 _peek = msgspec.json.Decoder(_Peek)
-_stored_decoder = msgspec.json.Decoder(Stored)
+stored_decoder = msgspec.json.Decoder(Stored)
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
     "genesis": msgspec.json.Decoder(Genesis),
-    "store": _stored_decoder,
-    "refresh": _stored_decoder,
+    "store": stored_decoder,
+    "refresh": stored_decoder,
     "purge": msgspec.json.Decoder(Purge),
     "evict": msgspec.json.Decoder(Evict),
     "rollback": msgspec.json.Decoder(Rollback),
@@ -197,8 +204,7 @@ _decoders: dict[str, msgspec.json.Decoder[Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True, gc=False):
     """The bytes, their leaf hash, and what they say."""
 
     raw: bytes
@@ -226,8 +232,7 @@ class Block:
         return self.entry.op
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where a new block goes: its height, the leaf hash before it, its time, and who writes it."""
 
     height: Height
@@ -257,19 +262,28 @@ def _decode_as(raw: bytes, decoder: msgspec.json.Decoder[Any]) -> Block:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Corrupt("block cannot be read", why=str(error)) from None
     # Whatever slips through a lenient reader (order, spaces, escapes, repeated keys, sloppy base64) does not survive this.
-    if _encoder.encode(entry) != raw:
+    if encoder.encode(entry) != raw:
         raise Corrupt("block is not in canonical form")
-    _check_meaning(entry)
+    check_meaning(entry)
     return Block(raw, leaf_hash(raw), entry)
 
 
-def _check_meaning(entry: Entry) -> None:
+def are_traces(traces: Sequence[str]) -> bool:
+    """Whether each of them is 32 hexadecimal digits in lower case, or empty."""
+    return set(map(len, traces)) <= {0, TRACE_LENGTH} and _are_hexadecimal("".join(traces)) is not None
+
+
+def check_meaning(entry: Entry) -> None:
+    """Raises `Corrupt` for what no single field shows to be wrong."""
     if (entry.op == "genesis") != (entry.height == 0):
         raise Corrupt("the genesis block is the one at height 0", height=entry.height)
     if entry.height == 0 and entry.prev != ZERO:
         raise Corrupt("block 0 names a block before it")
-    if isinstance(entry, Stored) and (entry.chunks is not None) != (entry.length > WHOLE_BODY_LIMIT):
-        raise Corrupt("only a long body has chunks", height=entry.height)
+    if isinstance(entry, Stored):
+        if (entry.chunks is not None) != (entry.length > WHOLE_BODY_LIMIT):
+            raise Corrupt("only a long body has chunks", height=entry.height)
+        if not are_traces((entry.trace,)):
+            raise Corrupt("trace is not 32 hexadecimal digits", height=entry.height)
     if isinstance(entry, Rollback) and entry.to >= entry.height:
         raise Corrupt("rollback is to a height that was not there yet", height=entry.height)
     if isinstance(entry, Receipt) and entry.block is not None and entry.block >= entry.height:
@@ -289,20 +303,21 @@ def seal_genesis(time: Instant, node: str, salt: bytes) -> Block:
 def seal(place: Place, draft: Draft, genesis_salt: bytes) -> Block:
     """The block of `draft` at `place`. Raises StoreError when the draft says something that no block may say."""
     try:
-        entry = _entry(place, draft, genesis_salt)
+        entry = entry_of(place, draft, genesis_salt)
     except ValueError as error:  # text that UTF-8 cannot carry, selecting fields out of order
         raise StoreError("draft cannot become a block", why=str(error)) from None
     return _sealed(entry)
 
 
-def _entry(place: Place, draft: Draft, genesis_salt: bytes) -> Entry:
+def entry_of(place: Place, draft: Draft, genesis_salt: bytes) -> Entry:
+    """What the block of `draft` says, unchecked. Raises ValueError for text that has no digest."""
     height, prev, time, node = place.height, place.prev, place.time, place.node
     match draft:
-        case StoreDraft(op=op, status=status, body=body, trace=trace):
-            salt = site_salt(genesis_salt, draft.site)
-            url, variant, head = url_digest(salt, draft.url), variant_digest(draft.selecting), sha256(draft.head)
-            named = (body.digest, body.length, body.chunks)
-            return Stored(1, height, prev, time, node, op, url, variant, status, head, *named, trace)
+        case StoreDraft():
+            url = url_digest(site_salt(genesis_salt, draft.site), draft.url)
+            variant, status, head, body = variant_digest(draft.selecting), draft.status, sha256(draft.head), draft.body
+            named = body.digest, body.length, body.chunks
+            return Stored(1, height, prev, time, node, draft.op, url, variant, status, head, *named, draft.trace)
         case PurgeDraft(kind=kind, mode=mode, trace=trace):
             scope = scope_digest(site_salt(genesis_salt, draft.site), kind, draft.value)
             return Purge(1, height, prev, time, node, "purge", kind, scope, mode, trace)
@@ -334,7 +349,7 @@ def _receipt(place: Place, draft: ReceiptDraft, genesis_salt: bytes) -> Receipt:
 def _sealed(entry: Entry) -> Block:
     try:
         # Reading it back is what makes sure that everybody else can.
-        return _decode_as(_encoder.encode(entry), _decoders[entry.op])
+        return _decode_as(encoder.encode(entry), _decoders[entry.op])
     except (Corrupt, ValueError, TypeError, OverflowError) as error:
         raise StoreError("draft cannot become a block", why=str(error)) from None
 

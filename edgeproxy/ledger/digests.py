@@ -7,8 +7,10 @@ compare two sites; the salt of a site follows from the salt in the genesis block
 """
 
 import hashlib
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from itertools import pairwise
+from typing import Protocol
 
 import msgspec
 
@@ -22,13 +24,21 @@ ZERO = Digest(bytes(DIGEST_SIZE))
 _SITE_SALT = b"edgeproxy site salt v1\n"
 _SCOPE = b"edgeproxy purge scope v1\n"
 
+
+class _Hash(Protocol):
+    def digest(self) -> Digest: ...
+
+
+# Said once for all: to call `Digest` on each result would cost a tenth of the hash.
+_sha256: Callable[[bytes | bytearray | memoryview], _Hash] = hashlib.sha256  # type: ignore[assignment]
+
 _encoder = msgspec.json.Encoder()
 _selecting_decoder = msgspec.json.Decoder(tuple[tuple[str, str | None], ...])
 
 
 def sha256(data: bytes | bytearray | memoryview) -> Digest:
     """SHA-256 of `data`."""
-    return Digest(hashlib.sha256(data).digest())
+    return _sha256(data).digest()
 
 
 @lru_cache(maxsize=1024)
@@ -39,7 +49,13 @@ def site_salt(genesis_salt: bytes, site: str) -> Digest:
 
 def url_digest(salt: bytes, url: str) -> Digest:
     """`url` of a block: SHA-256 over the site's salt and the absolute URL."""
-    return sha256(salt + url.encode())
+    return _sha256(salt + url.encode()).digest()
+
+
+def sha256_all(pieces: Iterable[bytes]) -> list[Digest]:
+    """`sha256` of each, without a call for each."""
+    sha256 = _sha256
+    return [sha256(piece).digest() for piece in pieces]
 
 
 def scope_digest(salt: bytes, kind: str, value: str) -> Digest:

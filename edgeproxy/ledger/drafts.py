@@ -34,8 +34,7 @@ Source = Literal["cache", "edge", "mirror", "none"]
 """Where a service worker got what it served instead: its own store, the edge's block API, a mirror; or it had nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class BodyRef:
+class BodyRef(msgspec.Struct, frozen=True, gc=False):
     """A body by its digest; `length` in bytes; `chunks` is the root over its chunks, None for bodies that are hashed whole."""
 
     digest: Digest
@@ -146,8 +145,7 @@ class RotateDraft:
 Draft = StoreDraft | PurgeDraft | EvictDraft | RollbackDraft | ReleaseDraft | EraseDraft | ReceiptDraft | RotateDraft
 
 
-@dataclass(frozen=True, slots=True)
-class StoredNames:
+class StoredNames(msgspec.Struct, frozen=True, gc=False):
     """The clear text behind a store or refresh block."""
 
     site: str

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from edgeproxy.caching.model import Digest, Height, Selecting
 from edgeproxy.clock import Instant
 from edgeproxy.ledger.block import Block, Erase, Evict, Purge, Stored, body_of
@@ -19,8 +21,7 @@ from edgeproxy.ledger.drafts import BodyRef, Names, PurgeNames, StoredNames
 from edgeproxy.ledger.rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, gc=False):
     """One store or refresh block. `leaf` is kept so that the row read later can be proved to be the one that was folded."""
 
     height: Height
@@ -74,10 +75,11 @@ class Fold:
 
         `names` None for a purge means that its clear value was lost; for a store that it cannot be used.
         """
-        if block.height <= self.height:
+        said = block.entry
+        if said.height <= self.height:
             return None
-        self.height = block.height
-        match block.entry:
+        self.height = said.height
+        match said:
             case Stored() as entry if isinstance(names, StoredNames):
                 return self._store(block, entry, names)
             case Purge():
@@ -180,8 +182,12 @@ class Fold:
         self.erased_bodies.discard(body)
 
     def _store(self, block: Block, entry: Stored, names: StoredNames) -> Version:
-        variants = self.by_url.setdefault(names.url, {})
-        versions = variants.setdefault(names.selecting, [])
+        variants = self.by_url.get(names.url)
+        if variants is None:
+            variants = self.by_url[names.url] = {}
+        versions = variants.get(names.selecting)
+        if versions is None:
+            versions = variants[names.selecting] = []
         body = self._bodies.get(entry.body)
         if body is None:
             body = self._bodies[entry.body] = BodyRef(entry.body, entry.length, entry.chunks)
@@ -193,7 +199,7 @@ class Fold:
         site, url, selecting = (first.site, first.url, first.selecting) if first else (names.site, names.url, names.selecting)
         if site != names.site:
             site = names.site
-        version = Version(block.height, block.leaf, entry.op, site, url, selecting, entry.status, entry.head, body, entry.time)
+        version = Version(entry.height, block.leaf, entry.op, site, url, selecting, entry.status, entry.head, body, entry.time)
         versions.append(version)
         return version
 

@@ -11,6 +11,7 @@ A key is known by its name and its key ID together: SHA-256 over name, line feed
 import re
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -100,7 +101,7 @@ class Verifier:
 
     def _verify_ed25519(self, message: bytes, signature: bytes) -> None:
         try:
-            Ed25519PublicKey.from_public_bytes(self.public).verify(signature, message)
+            _public_key(self.public).verify(signature, message)
         except (InvalidSignature, ValueError):
             raise ProofRefused("signature does not verify", name=self.name) from None
 
@@ -119,6 +120,12 @@ class Verifier:
             raise ProofRefused(_NO_MLDSA, name=self.name) from None
         except (InvalidSignature, ValueError):
             raise ProofRefused("signature does not verify", name=self.name) from None
+
+
+@lru_cache(maxsize=256)
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    """As the library wants it; the same few keys come again with each checkpoint."""
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def cosigned_message(message: bytes, timestamp: int) -> bytes:

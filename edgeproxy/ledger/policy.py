@@ -43,9 +43,13 @@ class Group:
 
 @dataclass(slots=True)
 class Policy:
-    """`logs` by origin; `witnesses` and `groups` by the names of the file. `quorum` None asks for no cosignature."""
+    """`logs` by origin; `witnesses` and `groups` by the names of the file. `quorum` None asks for no cosignature.
+
+    `urls` says where logs publish, where the file does.
+    """
 
     logs: dict[str, Verifier] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
     witnesses: dict[str, Witness] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     quorum: str | None = None
@@ -107,7 +111,7 @@ class _Reader:
             return
         match words:
             case ["log", key, *url] if len(url) < 2:
-                self._log(_key(key))
+                self._log(_key(key), url[0] if url else None)
             case ["witness", name, key, *url] if len(url) < 2:
                 self._witness(name, _key(key), url[0] if url else None)
             case ["group", name, needed, *members] if members:
@@ -117,13 +121,15 @@ class _Reader:
             case _:
                 raise ProofRefused("line of the policy is not understood")
 
-    def _log(self, verifier: Verifier) -> None:
+    def _log(self, verifier: Verifier, url: str | None) -> None:
         if verifier.kind != ED25519:
             raise ProofRefused("key of a log is not of the type that signs notes")
         if verifier.public in self._log_keys or verifier.name in self.policy.logs:
             raise ProofRefused("log is named twice", log=verifier.name)
         self._log_keys.add(verifier.public)
         self.policy.logs[verifier.name] = verifier
+        if url is not None:
+            self.policy.urls[verifier.name] = url
 
     def _witness(self, name: str, verifier: Verifier, url: str | None) -> None:
         self._new(name)

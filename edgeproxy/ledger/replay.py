@@ -12,7 +12,7 @@ A damaged row is kept as it is, so it is named by every later audit. The tree he
 itself intact: a new block is never chained to something that the old head did not cover.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -26,7 +26,8 @@ from edgeproxy.ledger.digests import ZERO, sha256
 from edgeproxy.ledger.drafts import NameColumns, Names, PurgeNames, decode_names
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash
-from edgeproxy.ledger.tiles import TileTree
+from edgeproxy.ledger.pages import CleanPage, Columns, KeptPage, judge_page
+from edgeproxy.ledger.tiles import HEIGHT, TileTree
 from edgeproxy.ledger.verify import check_head, check_names
 
 MAX_FAULTS = 10_000
@@ -64,8 +65,7 @@ class Fault:
         return f"{self.kind}{where}{' body ' + self.digest.hex() if self.digest else ''}: {self.text}"
 
 
-@dataclass(frozen=True, slots=True)
-class RawRow:
+class RawRow(msgspec.Struct, frozen=True, gc=False):
     """What a store has at one height, unchecked. `leaf` may have any length; `head` and `names` are None when there is no row."""
 
     height: int
@@ -187,6 +187,8 @@ class Replay:
     genesis: bytes | None
     watch: int | None = None
     restored: Restored | None = None
+    folds: bool = True
+    """Whether the account's fold is wanted; without it what is clean costs less, and the fold is of no use."""
     _bare: dict[Digest, list[tuple[Fault, bool]]] = field(init=False, default_factory=dict)
     _unerased: list[int] = field(init=False, default_factory=list)
     _fold: Fold = field(init=False)
@@ -211,7 +213,7 @@ class Replay:
         """Take the next rows."""
         for row in rows:
             judged = _judge(row)
-            expected = self._waiting.row.height + 1 if self._waiting else 0
+            expected = self._waiting.row.height + 1 if self._waiting else self._next
             if row.height < expected:
                 self._fault(FaultKind.DATABASE, row.height, "row is out of order")
                 continue
@@ -219,6 +221,53 @@ class Replay:
                 self._settle(self._waiting, judged if row.height == expected else None)
             self._skip_to(row.height, judged)
             self._waiting = judged
+
+    @property
+    def genesis_salt(self) -> bytes:
+        """As far as it is known by now."""
+        return self._fold.genesis_salt
+
+    def feed_page(self, rows: Sequence[Columns], to_row: Callable[[Columns], RawRow]) -> None:
+        """As `feed`, for rows as the store has them, a page at a time: what is clean costs a fraction."""
+        if rows and self._next == 0 and self._waiting is None:
+            # Block 0 says with which salt the others are to be read.
+            self.feed(map(to_row, rows[:1]))
+            rows = rows[1:]
+        page = judge_page(rows, self._next, self.genesis_salt, keep=self.folds) if self._needs_no_witness() else None
+        if page is None or not self.take(page):
+            self.feed(map(to_row, rows))
+
+    def _needs_no_witness(self) -> bool:
+        """Settle the row that waits for the next one, if that has nothing to say about it."""
+        if self._waiting is not None and self._waiting.agrees:
+            self._settle(self._waiting, None)
+            self._waiting = None
+        return self._waiting is None
+
+    def take(self, page: CleanPage) -> bool:
+        """Take rows of which it is known that each is good; False when they do not simply follow: then `feed` must judge them.
+
+        The page must have been judged with this ledger's `genesis_salt`.
+        """
+        if not self._needs_no_witness():
+            return False
+        follows = page.start == self._next and page.prev == self._last and page.first_time >= self._time
+        if not follows or (self.watch is not None and page.start < self.watch < page.end):
+            return False
+        self._tiles.extend_by_tiles(page.tiles, page.leaves)
+        if self._frontier is not None:
+            for root in page.tiles:
+                self._frontier.append_subtree(HEIGHT, root)
+            self._frontier.extend(page.leaves)
+            if self._frontier.size == self.watch:
+                self._watched = self._frontier.root()
+        self._next, self._last, self._time = page.end, page.last, page.last_time
+        self._good += page.count
+        if self.folds:
+            assert isinstance(page, KeptPage), "a fold needs to know what is in the rows"
+            for block, names in zip(page.blocks, page.names, strict=True):
+                self._fold.apply(block, names)
+        return True
 
     def finish(self) -> Account:
         """The account. Nothing can be fed after."""

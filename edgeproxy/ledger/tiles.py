@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, ProofRefused
 from edgeproxy.ledger.digests import DIGEST_SIZE
-from edgeproxy.ledger.merkle import leaf_hash, node_hash, root_of
+from edgeproxy.ledger.merkle import leaf_hash, parents_of, root_of
 from edgeproxy.ledger.strict import MAX_NUMBER
 
 HEIGHT = 8
@@ -156,6 +156,25 @@ class TileTree:
             self._append_upper(1, _root(last))
             last.clear()
 
+    def extend(self, leaves: Sequence[Digest | None]) -> None:
+        """Add leaf hashes."""
+        last = self._levels[0]
+        last.extend(leaves)
+        self.size += len(leaves)
+        full = len(last) - len(last) % WIDTH
+        for start in range(0, full, WIDTH):
+            self._append_upper(1, _root(last[start : start + WIDTH]))
+        del last[:full]
+
+    def extend_by_tiles(self, roots: Sequence[Digest], leaves: Sequence[Digest]) -> None:
+        """Add full tiles of level 0 by their roots, and leaves behind them. Raises ValueError when the last tile is not full."""
+        if roots and self._levels[0]:
+            raise ValueError("last tile is not full")
+        for root in roots:
+            self._append_upper(1, root)
+        self.size += WIDTH * len(roots)
+        self.extend(leaves)
+
     def _append_upper(self, level: int, root: Digest | None) -> None:
         if level == len(self._levels):
             self._levels.append([])
@@ -204,10 +223,14 @@ class TileTree:
 def _root(items: Sequence[Digest | None]) -> Digest | None:
     """Root over items of which none is unknown."""
     level = [each for each in items if each is not None]
-    if len(level) < len(items):
-        return None
+    return root_of_tile(level) if len(level) == len(items) else None
+
+
+def root_of_tile(items: Sequence[Digest]) -> Digest:
+    """Root over the items of a full tile."""
+    level = list(items)
     while len(level) > 1:
-        level = [node_hash(level[place], level[place + 1]) for place in range(0, len(level), 2)]
+        level = parents_of(level)
     return level[0]
 
 

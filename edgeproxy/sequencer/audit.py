@@ -22,6 +22,7 @@ from edgeproxy.ledger.chunks import BodyHasher, root_of_chunks
 from edgeproxy.ledger.digests import DIGEST_SIZE
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, Restored, TreeHead
+from edgeproxy.sequencer.helpers import Helpers, helpers_for
 from edgeproxy.sequencer.recovery import replay_signed
 from edgeproxy.storage.ledger_db import LEDGER_FILE, LOCK_FILE
 from edgeproxy.storage.ledger_key import read_key
@@ -106,7 +107,7 @@ async def audit(data: Path, *, bodies: bool = True, progress: Callable[[Progress
 def audit_now(data: Path, *, bodies: bool = True, progress: Callable[[Progress], None] = lambda step: None) -> AuditReport:
     """As `audit`, blocking; `progress` is called in this thread."""
     work = _Audit(data, progress)
-    account = _ledger(work)
+    account = _ledger(work, folds=bodies)
     if account is None:
         return AuditReport(tuple(work.faults), 0, 0, 0, None)
     work.faults += (*account.faults, *work.faults_of_checkpoint)
@@ -119,7 +120,7 @@ def audit_now(data: Path, *, bodies: bool = True, progress: Callable[[Progress],
 # -- the ledger ------------------------------------------------------------------------------------------------------------
 
 
-def _ledger(work: _Audit) -> Account | None:
+def _ledger(work: _Audit, *, folds: bool) -> Account | None:
     if not work.database.is_file():
         work.fault(FaultKind.DATABASE, "there is no ledger in this data folder")
         return None
@@ -128,11 +129,13 @@ def _ledger(work: _Audit) -> Account | None:
         work.fault(FaultKind.DATABASE, "write-ahead log is damaged")
     work.report_progress(Progress("ledger", 0, None))
     try:
-        with closing(connect_to_read(work.database)) as connection:
+        # Bodies are matched with what the blocks add up to, which one process does; without them the blocks are shared out.
+        count = 0 if folds else helpers_for(work.database)
+        with closing(connect_to_read(work.database)) as connection, Helpers(work.database, count) as helpers:
             for line in structure_faults(connection, thorough=True):
                 work.fault(FaultKind.DATABASE, line)
             _small_rows(work, connection)
-            account, note = replay_signed(connection)
+            account, note = replay_signed(connection, folds=folds, read=lambda judge, stop: helpers.feed(judge, connection, stop))
             _checkpoint(work, account, note)
             acknowledged = read_witness(work.database) or 0
             if at_rest and acknowledged > account.head.size:

@@ -6,12 +6,12 @@ Only hashes above the full tiles of level 0 are kept in memory (1/255 of all). A
 they are asked for, and proved against the tree before they are handed out.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.merkle import leaf_hash
-from edgeproxy.ledger.proofs import Nodes, consistency_proof, inclusion_proof
+from edgeproxy.ledger.proofs import Nodes, consistency_proof, inclusion_proof, subtree_root
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_tile
@@ -38,11 +38,10 @@ class Publication:
         """The signed note over what is committed; None while it could not be kept (the disk is full)."""
         return self._checkpoint
 
-    def advance(self, leaves: Iterable[Digest], checkpoint: bytes | None) -> None:
+    def advance(self, leaves: Sequence[Digest], checkpoint: bytes | None) -> None:
         """A batch is committed."""
         if self._tiles is not None:
-            for leaf in leaves:
-                self._tiles.append(leaf)
+            self._tiles.extend(leaves)
         self._checkpoint = checkpoint
 
     async def read(self, tile: Tile) -> bytes | None:
@@ -71,6 +70,11 @@ class Publication:
     async def consistency(self, old: int, new: int) -> tuple[Digest, ...]:
         """That the ledger of `old` blocks is the beginning of that of `new`; as `inclusion`."""
         return await self._proof(new, lambda nodes: consistency_proof(nodes, old, new))
+
+    async def root(self, size: int) -> Digest:
+        """Root of the first `size` blocks; as `inclusion`."""
+        (root,) = await self._proof(size, lambda nodes: (subtree_root(nodes, 0, size),))
+        return root
 
     async def _proof(self, size: int, make: Callable[[Nodes], tuple[Digest, ...]]) -> tuple[Digest, ...]:
         """Make a proof, reading the full tiles of level 0 that it needs: two at most, since all else is in memory."""

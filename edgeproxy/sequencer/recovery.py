@@ -10,6 +10,7 @@ Steps, each only when the one before found a fault that a damaged row alone does
 
 import logging
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, Restored, TreeHead
 from edgeproxy.ledger.tiles import TileTree
 from edgeproxy.storage.ledger_db import LedgerDb
-from edgeproxy.storage.ledger_rows import read_rows, read_state, structure_faults
+from edgeproxy.storage.ledger_rows import read_pages, read_state, row_of, structure_faults
 from edgeproxy.storage.salvage import Salvaged
 from edgeproxy.storage.witness import read_witness
 
@@ -62,8 +63,13 @@ def replay(connection: sqlite3.Connection) -> Account:
     return replay_signed(connection)[0]
 
 
-def replay_signed(connection: sqlite3.Connection) -> tuple[Account, bytes | None]:
-    """As `replay`, with the checkpoint of the same commit: the note as it is kept, unverified."""
+def replay_signed(
+    connection: sqlite3.Connection, *, folds: bool = True, read: Callable[[Replay, int], None] | None = None
+) -> tuple[Account, bytes | None]:
+    """As `replay`, with the checkpoint of the same commit: the note as it is kept, unverified.
+
+    `folds` as in `Replay`; `read` feeds it with so many rows, if they are not to be read here.
+    """
     connection.execute("BEGIN")
     try:
         # One snapshot: a tree head and the last row of the same commit.
@@ -73,8 +79,12 @@ def replay_signed(connection: sqlite3.Connection) -> tuple[Account, bytes | None
         connection.execute("COMMIT")
     stop = max(-1 if last is None else last, -1) + 1
     signed = read_checkpoint(state.checkpoint)
-    judge = Replay(state.head, state.genesis, None if signed is None else signed.size, state.restored)
-    judge.feed(read_rows(connection, 0, stop))
+    judge = Replay(state.head, state.genesis, None if signed is None else signed.size, state.restored, folds)
+    if read is not None:
+        read(judge, stop)
+    else:
+        for page in read_pages(connection, 0, stop):
+            judge.feed_page(page, row_of)
     return judge.finish(), state.checkpoint
 
 

@@ -12,37 +12,40 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import Protocol
+
+import msgspec
 
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Clock, Instant
 from edgeproxy.errors import EdgeError, StartError, StoreError, StoreFull
-from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
-from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
+from edgeproxy.ledger.block import Block, seal_genesis
+from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.drafts import (
     BodyRef,
     Draft,
     EraseDraft,
     EvictDraft,
-    Names,
     RotateDraft,
     StoreDraft,
     decode_names,
-    encode_names,
-    names_of,
 )
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
+from edgeproxy.ledger.mldsa import MldsaSigner
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
+from edgeproxy.sequencer.sealing import NOTHING_AHEAD, Ahead, Sealed, Waiting, checkpoint_of, seal_batch
 from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
 from edgeproxy.storage.ledger_db import LedgerDb
-from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, promote_next, read_key, write_next
+from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, ensure_mldsa_key, promote_next, read_key, write_next
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tasks import spawn
 
@@ -74,29 +77,11 @@ class Head:
     time: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(msgspec.Struct, frozen=True):
     """A draft and the block it became."""
 
     block: Block
     draft: Draft
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    draft: Draft
-    future: asyncio.Future[Block]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """A batch that is ready to be committed; `checkpoint` is the signed note over `head`."""
-
-    rows: list[RawRow]
-    blocks: list[tuple[_Waiting, Block, Names | None]]
-    head: TreeHead
-    checkpoint: bytes
-    signer: Signer
 
 
 class Sequencer:
@@ -123,18 +108,23 @@ class Sequencer:
         self._node = node
         self._max_delay = max_delay
         self._max_batch = max_batch
-        self._queue: deque[_Waiting] = deque()
-        self._in_flight: tuple[_Waiting, ...] = ()
+        self._queue: deque[Waiting] = deque()
+        self._in_flight: tuple[Waiting, ...] = ()
         self._arrived = asyncio.Event()
         self._hurry = asyncio.Event()
         self._urgent = 0
         self._stopping = False
         self._unsure = False
+        self._writing: Sealed | None = None
+        self._ahead = NOTHING_AHEAD
         self._task: asyncio.Task[None] | None = None
         self._batch: asyncio.Task[None] | None = None
         self._fold: Fold | None = None
         self._head: TreeHead | None = None
+        self.wants_mldsa = False
+        """Whether checkpoints are signed with ML-DSA-44 too. To be said before `start`."""
         self._signer: Signer | None = None
+        self._mldsa: MldsaSigner | None = None
         self._publication: Publication | None = None
         self._rotating = asyncio.Lock()
 
@@ -154,11 +144,14 @@ class Sequencer:
         # Before anything is signed: does what was signed last still hold?
         folder, name = self._db.path.parent, self.origin
         self._signer, verdict = await asyncio.to_thread(open_key, folder, name, recovered, self.random_bytes)
+        if self.wants_mldsa:
+            self._mldsa = await asyncio.to_thread(ensure_mldsa_key, folder, self.log.name, self.random_bytes)
         self._publication = Publication(self._db, recovered.tiles, recovered.checkpoint)
         if recovered.head.size == 0:
             await self._begin()
         elif verdict is not Verdict.GOES_ON:
             await self._sign_head()
+        self._db.before_commit = partial(_call_soon, asyncio.get_running_loop(), self._look_ahead)
         self._task = spawn(self._run(), name="sequencer")
         return self.fold
 
@@ -169,7 +162,7 @@ class Sequencer:
         frontier.append(block.leaf)
         head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
         # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
-        checkpoint = self._checkpoint_of(head)
+        checkpoint = self._signed_twice(checkpoint_of(head, self._key()), head)
         await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head, checkpoint)
         self._head = head
         self._published().advance((block.leaf,), checkpoint)
@@ -178,7 +171,8 @@ class Sequencer:
 
     async def _sign_head(self) -> None:
         """The head has no checkpoint of this key: an older version wrote it, or the key is new."""
-        signed = self._checkpoint_of(self._committed())
+        head = self._committed()
+        signed = self._signed_twice(checkpoint_of(head, self._key()), head)
         checkpoint: bytes | None = signed
         try:
             await self._db.put_checkpoint(signed)
@@ -187,9 +181,12 @@ class Sequencer:
             checkpoint = None
         self._published().advance((), checkpoint)
 
-    def _checkpoint_of(self, head: TreeHead, signer: Signer | None = None) -> bytes:
-        signer = signer or self._key()
-        return sign_checkpoint(Checkpoint(signer.name, head.size, head.root), signer)
+    def _signed_twice(self, note: bytes, head: TreeHead) -> bytes:
+        """`note` over `head`, with a line of the second key where there is one."""
+        if self._mldsa is None:
+            return note
+        line = self._mldsa.line(Checkpoint(self._key().name, head.size, head.root), self._clock.now() // 1000)
+        return note + str(line).encode()
 
     def _key(self) -> Signer:
         if self._signer is None:
@@ -284,10 +281,10 @@ class Sequencer:
         """
         if self._stopping or self._task is None or self._task.done():
             raise StoreError("sequencer is not running")
-        if self.pending >= MAX_WAITING:
+        if len(self._in_flight) + len(self._queue) >= MAX_WAITING:
             raise StoreFull("too many drafts are waiting for the ledger", waiting=len(self._queue))
         future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(draft, future))
+        self._queue.append(Waiting(draft, future))
         self._arrived.set()
         if len(self._queue) >= self._max_batch:
             self._hurry.set()
@@ -335,7 +332,7 @@ class Sequencer:
                     self._hurry.clear()
             await self._process(batch)
 
-    async def _process(self, batch: list[_Waiting]) -> None:
+    async def _process(self, batch: list[Waiting]) -> None:
         """Commit a batch, to its end even when this task is cancelled: what is on the disk and what is known must agree."""
         work = self._batch = spawn(self._commit(batch), name="sequencer.batch")
         try:
@@ -349,14 +346,15 @@ class Sequencer:
     def _abandon(self) -> None:
         self._stopping = True
         while self._queue:
-            _fail(self._queue.popleft(), StoreError("sequencer was cancelled"))
+            self._queue.popleft().fail(StoreError("sequencer was cancelled"))
 
-    async def _commit(self, batch: list[_Waiting]) -> None:
+    async def _commit(self, batch: list[Waiting]) -> None:
         try:
             with self.batch_span([waiting.draft for waiting in batch]):
                 await self._resync()
                 ready = await self._with_durable_bodies(batch)
-                sealed = self._sealed(ready)
+                head, signer = self._committed(), self._key()
+                sealed = self._ahead.take(ready, head, signer) or self._seal(ready, head, signer)
                 if sealed.rows:
                     await self._write(sealed)
                     self._publish(sealed)
@@ -371,12 +369,23 @@ class Sequencer:
         finally:
             self._in_flight = ()
 
-    def _fail_all(self, batch: list[_Waiting], error: EdgeError) -> None:
+    def _seal(self, batch: Sequence[Waiting], head: TreeHead, signer: Signer) -> Sealed:
+        sealed = seal_batch(batch, head, self._node, self.fold.genesis_salt, signer)
+        return sealed if self._mldsa is None else replace(sealed, checkpoint=self._signed_twice(sealed.checkpoint, sealed.head))
+
+    def _look_ahead(self) -> None:
+        """While a batch is written to the disk: seal the one after it, if that is full by now."""
+        current = self._writing
+        if current is not None and len(self._queue) >= self._max_batch:
+            batch = list(islice(self._queue, self._max_batch))
+            self._ahead = Ahead(batch, current.head, self._seal(batch, current.head, current.signer), current.signer)
+
+    def _fail_all(self, batch: list[Waiting], error: EdgeError) -> None:
         self.fault = error
         for waiting in batch:
-            _fail(waiting, error)
+            waiting.fail(error)
 
-    async def _with_durable_bodies(self, batch: list[_Waiting]) -> list[_Waiting]:
+    async def _with_durable_bodies(self, batch: list[Waiting]) -> list[Waiting]:
         refs = {draft.body.digest: draft.body for waiting in batch if isinstance(draft := waiting.draft, StoreDraft)}
         if not refs:
             return batch
@@ -391,43 +400,15 @@ class Sequencer:
         for waiting in batch:
             draft = waiting.draft
             if failure is not None and isinstance(draft, StoreDraft) and not self._bodies.exists(draft.body.digest):
-                _fail(waiting, failure)
+                waiting.fail(failure)
             else:
                 ready.append(waiting)
         return ready
 
-    def _sealed(self, batch: list[_Waiting]) -> _Sealed:
-        """The blocks of `batch` on a copy of the chain's end; nothing of the sequencer changes."""
-        head, salt = self._committed(), self.fold.genesis_salt
-        frontier, last, time = head.frontier(), head.last, head.time
-        signer = self._key()
-        rows: list[RawRow] = []
-        blocks: list[tuple[_Waiting, Block, Names | None]] = []
-        for waiting in batch:
-            draft = waiting.draft
-            # Validators require that time does not go back along the chain, whatever the clock did.
-            time_here = Instant(max(draft.time, time))
-            try:
-                block = seal(Place(Height(frontier.size), last, time_here, self._node), draft, salt)
-                names = names_of(draft)
-                columns = encode_names(names) if names is not None else None
-            except StoreError as error:
-                _fail(waiting, error)
-                continue
-            if isinstance(draft, RotateDraft):
-                signer = draft.new
-            stored_head = draft.head if isinstance(draft, StoreDraft) else None
-            rows.append(RawRow(block.height, block.raw, block.leaf, stored_head, columns))
-            blocks.append((waiting, block, names))
-            frontier.append(block.leaf)
-            last, time = block.leaf, time_here
-        sealed_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
-        # Signed, but kept to ourselves until it is committed: whatever goes wrong before leaves a statement that nobody has seen.
-        return _Sealed(rows, blocks, sealed_head, self._checkpoint_of(sealed_head, signer), signer)
-
-    async def _write(self, sealed: _Sealed) -> None:
+    async def _write(self, sealed: Sealed) -> None:
         """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
         try:
+            self._writing = sealed
             await self._db.append(sealed.rows, sealed.head, sealed.checkpoint)
         except StoreError:
             self._unsure = True
@@ -438,6 +419,8 @@ class Sequencer:
             self._unsure = False
             if kept != sealed.head:
                 raise
+        finally:
+            self._writing = None
 
     async def _resync(self) -> None:
         """After a failure that left in doubt what is committed: go on from what the database says. Raises StoreError."""
@@ -468,7 +451,7 @@ class Sequencer:
                 except StartError as error:
                     log.error("%s; the next start tries again", error)
 
-    def _publish(self, sealed: _Sealed) -> None:
+    def _publish(self, sealed: Sealed) -> None:
         """The batch is on the disk. Nothing here may fail half way.
 
         Crash here: nobody was told of a committed batch, and the next start publishes it.
@@ -486,7 +469,7 @@ class Sequencer:
             if not waiting.future.done():
                 waiting.future.set_result(block)
 
-    async def _delete_evicted(self, sealed: _Sealed) -> None:
+    async def _delete_evicted(self, sealed: Sealed) -> None:
         """Delete evicted and erased bodies, here, where no other batch makes one durable meanwhile.
 
         Crash before: a body that nothing names, which the next start deletes. A body stored again in the same batch stays.
@@ -502,8 +485,6 @@ class Sequencer:
                         log.error("body that is to go could not be deleted: %s", error)
 
 
-def _fail(waiting: _Waiting, error: EdgeError) -> None:
-    if not waiting.future.done():
-        waiting.future.set_exception(error)
-        # The one who appended need not look: the batch was logged.
-        waiting.future.exception()
+def _call_soon(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and nobody waits for what is being written
+        loop.call_soon_threadsafe(work)

@@ -19,7 +19,7 @@ from edgeproxy.errors import ProofRefused, StartError
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.sequencer.recovery import Recovered
-from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, ensure_key, promote_next, read_key, retire_key
+from edgeproxy.storage.ledger_key import MLDSA_FILE, NEXT_FILE, drop_next, ensure_key, promote_next, read_key, retire_key
 
 log = logging.getLogger("edgeproxy.sequencer")
 
@@ -96,6 +96,9 @@ def open_key(folder: Path, name: str, recovered: Recovered, random_bytes: Callab
     """
     _finish_rotation(folder, recovered)
     kept = read_key(folder)
+    if kept is None or judge(recovered, kept) is Verdict.RETIRES:
+        # The second key has signed the same heads, and must contradict none of them either.
+        retire_key(folder, MLDSA_FILE)
     if kept is not None and judge(recovered, kept) is Verdict.RETIRES:
         aside = retire_key(folder)
         if recovered.head.size or recovered.moved is not None:

@@ -57,6 +57,8 @@ class LedgerDb:
 
     def __init__(self, path: Path, *, max_bytes: int | None = None) -> None:
         self.path = path
+        self.before_commit: Callable[[], object] = lambda: None
+        """Called in the writer's thread when nothing but the disk's part is left, which does not hold Python's lock."""
         self._max_bytes = max_bytes
         self._lock: int | None = None
         self._writer: sqlite3.Connection | None = None
@@ -223,6 +225,7 @@ class LedgerDb:
             if checkpoint is not None:
                 # Signed already, but nobody has seen it: crash here, and another batch may be signed at this size.
                 ledger_rows.put_state(connection, CHECKPOINT, checkpoint)
+            self.before_commit()
             # Crash inside: the last frame of the log makes the transaction valid, or it is not there and nothing was written.
             self._log_is_owed = self._log_is_owed or bool(erasures)
             connection.execute("COMMIT")

@@ -1,7 +1,7 @@
-"""The private key of the ledger's log, in one small file.
+"""The private keys of the ledger's log, each in one small file.
 
-Owns: DATA/ledger-key: made on first use, mode 0600, whole or not there. Must not decide when a key is retired; that
-is `sequencer.signing`.
+Owns: DATA/ledger-key: made on first use, mode 0600, whole or not there; DATA/ledger-key.ml-dsa the same, where it is asked for.
+Must not decide when a key is retired; that is `sequencer.signing`.
 
 The file holds one line, the key as C2SP signed notes write it, with the log's name: so the name stays what it was at first,
 whatever the configuration says later. A key that is retired is kept beside it and never signs again.
@@ -11,21 +11,30 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from edgeproxy.errors import ProofRefused, StartError
+from edgeproxy.ledger.mldsa import MldsaSigner, parse_mldsa_signer
 from edgeproxy.ledger.note_keys import Signer, parse_signer
 from edgeproxy.storage.durable import FILE_MODE, remove, sync_folder, write_synced
+
+T = TypeVar("T")
 
 KEY_FILE = "ledger-key"
 NEXT_FILE = "ledger-key.next"
 """The key that a rotation is about to hand over to."""
+MLDSA_FILE = "ledger-key.ml-dsa"
+"""The second key, of another kind; its public half lies beside it."""
 _RETIRED = ".retired-"
 _LARGEST = 4096
 
 
 def read_key(folder: Path, name: str = KEY_FILE) -> Signer | None:
     """The key in `folder`; None when there is none. Raises StartError when it cannot be used, and never quotes it."""
-    path = folder / name
+    return _read(folder / name, parse_signer)
+
+
+def _read(path: Path, parse: Callable[[str], T]) -> T | None:
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST)
@@ -34,7 +43,7 @@ def read_key(folder: Path, name: str = KEY_FILE) -> Signer | None:
     except OSError as error:
         raise StartError("key of the ledger cannot be read", path=path, why=error.strerror) from error
     try:
-        return parse_signer(data.decode("utf-8").removesuffix("\n"))
+        return parse(data.decode("utf-8").removesuffix("\n"))
     except (UnicodeDecodeError, ProofRefused) as error:
         why = error.text if isinstance(error, ProofRefused) else "not text"
         hint = "restore it from a backup, or move it away: then a new key begins, which nobody knows yet"
@@ -55,6 +64,26 @@ def ensure_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) ->
 def keep_key(folder: Path, signer: Signer) -> None:
     """Put a key in place that comes from elsewhere: a log goes on here. Raises StartError."""
     _write(folder / KEY_FILE, signer)
+
+
+def ensure_mldsa_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) -> MldsaSigner:
+    """The ML-DSA-44 key in `folder`, made under the log's name when there is none. Raises StartError."""
+    path = folder / MLDSA_FILE
+    signer = _read(path, parse_mldsa_signer)
+    if signer is None:
+        try:
+            signer = MldsaSigner(name, random_bytes(32))
+        except ProofRefused as error:
+            hint = "leave out ledger.ml_dsa"
+            raise StartError("ML-DSA-44 key of the ledger cannot be made", why=error.text, hint=hint) from None
+        _write(path, signer)
+    _close_to_others(path)
+    public = path.with_name(f"{MLDSA_FILE}.pub")
+    try:
+        public.write_text(f"{signer.verifier}\n")
+    except OSError as error:
+        raise StartError("key of the ledger cannot be written", path=public, why=error.strerror) from error
+    return signer
 
 
 def write_next(folder: Path, signer: Signer) -> None:
@@ -81,7 +110,7 @@ def promote_next(folder: Path) -> None:
         raise StartError("key of the ledger cannot be written", path=folder / KEY_FILE, why=error.strerror) from error
 
 
-def _write(path: Path, signer: Signer) -> None:
+def _write(path: Path, signer: Signer | MldsaSigner) -> None:
     draft = path.with_name(f"{path.name}.new")
     try:
         # Crash before the rename: a draft, which the next start removes; nothing was signed with it.
@@ -94,11 +123,11 @@ def _write(path: Path, signer: Signer) -> None:
         raise StartError("key of the ledger cannot be written", path=path, why=error.strerror) from error
 
 
-def retire_key(folder: Path) -> Path | None:
-    """Move the key aside, so that it never signs again; answers where it is. Raises StartError."""
-    path = folder / KEY_FILE
+def retire_key(folder: Path, name: str = KEY_FILE) -> Path | None:
+    """Move a key aside, so that it never signs again; answers where it is. Raises StartError."""
+    path = folder / name
     number = 1
-    while (aside := path.with_name(f"{KEY_FILE}{_RETIRED}{number}")).exists():
+    while (aside := path.with_name(f"{name}{_RETIRED}{number}")).exists():
         number += 1
     try:
         # Crash before: the next start finds the same contradiction. Crash after: it makes a new key.

@@ -16,12 +16,15 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StoreError, StoreFull
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns
+from edgeproxy.ledger.pages import Columns
 from edgeproxy.ledger.replay import RawRow, Restored, TreeHead, decode_restored, decode_tree_head, encode_tree_head
 from edgeproxy.ledger.tiles import WIDTH
 
@@ -44,6 +47,9 @@ SELECT b.height, b.raw, b.leaf, h.bytes, p.site, p.value, p.extra
 FROM blocks b LEFT JOIN heads h ON h.height = b.height LEFT JOIN private p ON p.height = b.height
 WHERE b.height >= ? AND b.height < ? ORDER BY b.height LIMIT ?
 """
+
+_ROWS_AT_ONCE = (256, 64, 16, 4, 1)
+"""Few sizes, so that SQLite's prepared statements are found again."""
 
 # Statements are constant, so an error in one of them (1) says that the schema is damaged.
 _DAMAGED = frozenset(
@@ -181,19 +187,39 @@ def read_rows(connection: sqlite3.Connection, start: int = 0, stop: int = 2**62)
 
     No snapshot is held between pages of rows, so that a long reading does not keep the log of a running edge from being emptied.
     """
+    for page in read_pages(connection, start, stop):
+        yield from map(row_of, page)
+
+
+def read_pages(connection: sqlite3.Connection, start: int = 0, stop: int = 2**62) -> Iterator[list[Columns]]:
+    """As `read_rows`, in pages, of columns as they are kept. Where no row is missing, every page but the first begins a tile."""
     while True:
-        page = connection.execute(_ROWS, (start, stop, PAGE_OF_ROWS)).fetchall()
-        for height, raw, leaf, head, *names in page:
-            yield RawRow(height, _bytes(raw), _bytes(leaf), head if isinstance(head, bytes) else None, _columns(names))
-        if len(page) < PAGE_OF_ROWS:
+        limit = PAGE_OF_ROWS - start % PAGE_OF_ROWS
+        page = connection.execute(_ROWS, (start, stop, limit)).fetchall()
+        if page:
+            yield page
+        if len(page) < limit:
             return
         start = page[-1][0] + 1
+
+
+def row_of(columns: Columns) -> RawRow:
+    """A row of a page."""
+    height, raw, leaf, head, *names = columns
+    return RawRow(height, _bytes(raw), _bytes(leaf), head if isinstance(head, bytes) else None, _columns(names))
 
 
 def read_leaves(connection: sqlite3.Connection, size: int) -> Iterator[bytes]:
     """The leaf hashes of the first `size` blocks, those that are there, as they are kept; raises sqlite3.Error."""
     for (leaf,) in connection.execute("SELECT leaf FROM blocks WHERE height < ? ORDER BY height", (size,)):
         yield _bytes(leaf)
+
+
+def read_mentioning(connection: sqlite3.Connection, text: bytes) -> Iterator[RawRow]:
+    """The rows whose block has `text` somewhere in its bytes, by height; raises sqlite3.Error. Reads every block."""
+    heights = connection.execute("SELECT height FROM blocks WHERE instr(raw, ?) ORDER BY height", (text,)).fetchall()
+    for (height,) in heights:
+        yield from read_rows(connection, height, height + 1)
 
 
 def _bytes(value: object) -> bytes:
@@ -208,10 +234,25 @@ def _columns(values: list[object]) -> NameColumns | None:
 def insert_rows(connection: sqlite3.Connection, rows: Iterable[RawRow]) -> None:
     """Add rows; one that is there already is an error, nothing is ever replaced."""
     rows = list(rows)
-    connection.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [(row.height, row.raw, row.leaf) for row in rows])
-    connection.executemany("INSERT INTO heads VALUES (?, ?)", [(row.height, row.head) for row in rows if row.head is not None])
-    private = [(row.height, *row.names) for row in rows if row.names is not None]
-    connection.executemany("INSERT INTO private VALUES (?, ?, ?, ?)", private)
+    _insert(connection, "blocks", 3, [(row.height, row.raw, row.leaf) for row in rows])
+    _insert(connection, "heads", 2, [(row.height, row.head) for row in rows if row.head is not None])
+    _insert(connection, "private", 4, [(row.height, *row.names) for row in rows if row.names is not None])
+
+
+def _insert(connection: sqlite3.Connection, table: str, columns: int, rows: list[tuple[object, ...]]) -> None:
+    """Many rows a statement: Python's lock is let go and taken again once for each statement, and the event loop wants it too."""
+    start = 0
+    for size in _ROWS_AT_ONCE:
+        while len(rows) - start >= size:
+            flat = list(chain.from_iterable(rows[start : start + size]))
+            connection.execute(_insertion(table, columns, size), flat)
+            start += size
+
+
+@lru_cache(maxsize=64)
+def _insertion(table: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"
 
 
 def add_names(connection: sqlite3.Connection, names: Iterable[tuple[int, NameColumns]]) -> None:

@@ -124,6 +124,18 @@ TLS_ARRIVALS: Final = Metric(
 )
 LEDGER_HEIGHT: Final = Metric("edgeproxy_ledger_height", "gauge", "Height of the newest committed block.")
 LEDGER_QUEUE: Final = Metric("edgeproxy_ledger_queue", "gauge", "Drafts waiting for their commit.")
+LEDGER_FINAL: Final = Metric("edgeproxy_ledger_final_size", "gauge", "Blocks that a quorum of validators has made final.")
+LEDGER_LAG_BLOCKS: Final = Metric("edgeproxy_ledger_final_lag_blocks", "gauge", "Committed blocks that are not final.")
+LEDGER_LAG_SECONDS: Final = Metric(
+    "edgeproxy_ledger_final_lag_seconds", "gauge", "Since the oldest block that is not final was committed."
+)
+LEDGER_FORK: Final = Metric("edgeproxy_ledger_fork", "gauge", "1 when this log's key has signed what contradicts the ledger.")
+VALIDATOR_ANSWERS: Final = Metric(
+    "edgeproxy_validator_answers_total", "counter", "Answers of validators, by what they meant.", ("validator", "outcome")
+)
+VALIDATOR_ALARMS: Final = Metric(
+    "edgeproxy_validator_alarm", "gauge", "1 while a validator says that the ledger is a fork, or lost its state.", ("validator",)
+)
 MEMORY_USED: Final = Metric("edgeproxy_memory_used_bytes", "gauge", "Bytes held by the memory tier.")
 MEMORY_LIMIT: Final = Metric("edgeproxy_memory_limit_bytes", "gauge", "Budget of the memory tier.")
 DISK_USED: Final = Metric("edgeproxy_disk_used_bytes", "gauge", "Bytes of bodies on disk.")

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,14 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeproxy import cli
+from edgeproxy.caching.model import Digest
 from edgeproxy.errors import ProofRefused
+from edgeproxy.ledger.checkpoint import Checkpoint, sign_checkpoint
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
 from edgeproxy.ledger.evidence import Clear, Evidence, check_evidence, encode_clear
-from edgeproxy.ledger.note_keys import Signer
-from edgeproxy.ledger.proof_file import ProofFile
+from edgeproxy.ledger.merkle import root_of
+from edgeproxy.ledger.note_keys import COSIGNATURE, Signer
+from edgeproxy.ledger.notes import SignatureLine, parse_note
+from edgeproxy.ledger.proof_file import ProofFile, parse_proof_file
+from edgeproxy.sequencer.final import keep_final
 from edgeproxy.sequencer.proving import prove
 from edgeproxy.storage.bodies import BodyStore
+from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, read_key
+from edgeproxy.storage.ledger_rows import connect_to_read, read_leaves
 from edgeproxy.storage.shards import Shards
 from tests.support.edge import command, json_of, running_edge
 from tests.support.ledgers import SITE, Ledger, store_draft
@@ -141,6 +150,109 @@ def test_a_key_is_never_taken_from_the_proof(run: Command, folder: Path, tmp_pat
     assert (status, "no signature of a known key" in err) == (1, True)
     renamed = Signer("other/.edge/ledger", bytes(range(32))).verifier
     assert run("verify", "page.tlog-proof", "--key", str(renamed))[0] == 1
+
+
+@pytest.fixture(scope="module")
+def rotated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A data folder whose log changed its key twice, with a page stored between, and its keys."""
+    data = tmp_path_factory.mktemp("rotated")
+    keys = []
+
+    async def fill() -> None:
+        async with Ledger(data, BodyStore(data)) as ledger:
+            keys.append(str(ledger.sequencer.log))
+            await ledger.fill(3)
+            for number in (1, 2):
+                await ledger.sequencer.rotate()
+                keys.append(str(ledger.sequencer.log))
+                body = await ledger.body(b"version %d" % number)
+                await ledger.sequencer.append(store_draft(number, url=PAGE, body=body))
+
+    asyncio.run(fill())
+    return data, keys
+
+
+def test_an_old_key_is_enough_when_the_rotations_are_beside_the_proof(
+    run: Command, rotated: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    data, keys = rotated
+    elsewhere = tmp_path / "elsewhere"
+    assert run("prove", PAGE, "-o", "page.tlog-proof", data=data)[0] == 0
+    lines = (tmp_path / "page.rotations").read_text().splitlines()
+    assert (lines[0], sum(line.startswith("block ") for line in lines)) == ("edgeproxy ledger rotations v1", 2)
+    for key in keys:
+        status, out, _ = run("verify", "page.tlog-proof", "--key", key, "--json", data=elsewhere)
+        assert (status, json.loads(out)["vkey"]) == (0, keys[-1])
+        text = run("verify", "page.tlog-proof", "--key", key, data=elsewhere)[1]
+        assert ("handed over" in text) is (key != keys[-1])
+    (tmp_path / "page.rotations").write_bytes(b"\n")
+    assert "not a file of rotations" in run("verify", "page.tlog-proof", "--key", keys[0], data=elsewhere)[2]
+    (tmp_path / "page.rotations").unlink()
+    assert run("verify", "page.tlog-proof", "--key", keys[-1], data=elsewhere)[0] == 0
+    status, _, err = run("verify", "page.tlog-proof", "--key", keys[0], data=elsewhere)
+    assert (status, "no signature of a known key" in err) == (1, True)
+
+
+def test_the_final_checkpoint_goes_into_the_proof_when_it_covers_the_page(
+    run: Command, folder: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "copy"
+    shutil.copytree(folder, data)
+    key = read_key(data)
+    assert key is not None
+    witness = Signer("w.example", b"\7" * 32, COSIGNATURE)
+
+    def finish(size: int, signer: Signer, root: bytes | None = None) -> bytes:
+        with closing(connect_to_read(data / LEDGER_FILE)) as connection:
+            leaves = [Digest(leaf) for leaf in read_leaves(connection, size)]
+        stated = Checkpoint(key.name, size, Digest(root) if root else root_of(leaves))
+        blob = witness.sign(stated.text.encode(), 1_700_000_000)
+        note = sign_checkpoint(stated, signer) + str(SignatureLine(witness.name, witness.key_id, blob)).encode()
+        keep_final(data, note)
+        return note
+
+    note = finish(100, key)
+    status, out, _ = run("prove", PAGE, "-o", "page.tlog-proof", data=data)
+    assert (status, "final: cosigned by w.example" in out) == (0, True)
+    assert (tmp_path / "page.tlog-proof").read_bytes().endswith(note)
+    assert json.loads(run("prove", PAGE, "-o", "page.tlog-proof", "--json", data=data)[1])["cosigned_by"] == ["w.example"]
+    assert run("verify", "page.tlog-proof", data=data)[0] == 0
+    # a newer page, a note of another tree or key, nonsense: the newest checkpoint does
+    assert "final" not in run("prove", LARGE, "-o", "page.tlog-proof", data=data)[1]
+    for wrong in ((100, key, bytes(32)), (100, Signer(key.name, b"\5" * 32), None), (9_999, key, None)):
+        finish(*wrong)
+        status, out, _ = run("prove", PAGE, "-o", "page.tlog-proof", data=data)
+        assert (status, "final" in out) == (0, False)
+    keep_final(data, b"nonsense")
+    assert run("prove", PAGE, "-o", "page.tlog-proof", data=data)[0] == 0
+
+
+def test_a_policy_asks_for_cosignatures_that_are_fresh(run: Command, folder: Path, tmp_path: Path) -> None:
+    run("prove", PAGE, "-o", "page.tlog-proof")
+    proof = tmp_path / "page.tlog-proof"
+    witness = Signer("w.example", b"\7" * 32, COSIGNATURE)
+    (tmp_path / "policy").write_text(f"log {_vkey(folder)}\nwitness w {witness.verifier}\nquorum w\n")
+    (tmp_path / "open").write_text(f"log {_vkey(folder)}\nwitness w {witness.verifier}\nquorum none\n")
+    line = ("verify", "page.tlog-proof", "--policy", "policy")
+    elsewhere = tmp_path / "elsewhere"
+    assert "cosignatures of a quorum" in run(*line, data=elsewhere)[2]
+    assert run(*line[:-1], "open", data=elsewhere)[0] == 0
+    plain = proof.read_bytes()
+    message = parse_note(parse_proof_file(plain).note).message
+
+    def cosigned(at: int) -> None:
+        proof.write_bytes(plain + str(SignatureLine(witness.name, witness.key_id, witness.sign(message, at))).encode())
+
+    cosigned(1_700_000_000)
+    status, out, _ = run(*line, "--json", data=elsewhere)
+    assert (status, json.loads(out)["cosigned_by"], json.loads(out)["cosigned_at"]) == (0, ["w"], 1_700_000_000)
+    assert "cosigned by w, first 2023-11-14" in run(*line, data=elsewhere)[1]
+    status, _, err = run(*line, "--max-age", "7d", data=elsewhere)
+    assert (status, "older than is allowed" in err) == (1, True)
+    cosigned(int(time.time()))
+    assert run(*line, "--max-age", "7d", data=elsewhere)[0] == 0
+    assert run("verify", "page.tlog-proof", "--key", _vkey(folder), "--max-age", "7d")[0] == 2
+    assert run("verify", "page.tlog-proof", "--anew")[0] == 2
 
 
 def test_a_body_that_is_gone_leaves_the_proof_of_its_block(run: Command, folder: Path, tmp_path: Path) -> None:

@@ -7,18 +7,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeproxy.caching.model import Height
 from edgeproxy.errors import ProofRefused
+from edgeproxy.ledger.block import Place, seal
 from edgeproxy.ledger.checkpoint import open_checkpoint, parse_checkpoint, read_checkpoint
-from edgeproxy.ledger.note_keys import parse_signer, parse_verifier
+from edgeproxy.ledger.digests import ZERO
+from edgeproxy.ledger.drafts import RotateDraft
+from edgeproxy.ledger.handover import Handover, encode_rotations, parse_rotations, rotations_of
+from edgeproxy.ledger.merkle import leaf_hash
+from edgeproxy.ledger.mldsa import MldsaSigner, parse_mldsa_signer
+from edgeproxy.ledger.note_keys import Signer, parse_signer, parse_verifier
 from edgeproxy.ledger.notes import parse_note, parse_signature_lines
 from edgeproxy.ledger.policy import parse_policy
 from edgeproxy.ledger.proof_file import parse_proof_file, verify_proof
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, parse_tile_path
+from tests.support.ledgers import NOW
 from tests.support.trees import VECTORS
+
+
+def _rotations() -> bytes:
+    old, new = (Signer("log.example", bytes([number]) * 32) for number in (1, 2))
+    raw = seal(Place(Height(1), ZERO, NOW, "edge-1"), RotateDraft(old, new, NOW), bytes(32)).raw
+    return encode_rotations([Handover(raw, (leaf_hash(b"1"), leaf_hash(b"2")))])
+
 
 LOG = parse_verifier(VECTORS["log_key"]["vkey"])
 NOTE = VECTORS["cosigned_checkpoint_8"].encode()
 PROOF = VECTORS["tlog_proof_index3_size8"].encode()
+ROTATIONS = _rotations()
 POLICY = VECTORS["tlog_policy"].encode()
 # What the formats are made of, so that what is tried gets past the first line.
 PIECES = st.sampled_from(
@@ -74,6 +90,8 @@ def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
         (lambda data: open_checkpoint(data, LOG, LOG.name), NOTE),
         (lambda data: verify_proof(parse_proof_file(data), b"3", LOG, LOG.name), PROOF),
         (parse_policy, POLICY),
+        (lambda data: rotations_of(parse_rotations(data)), ROTATIONS),
+        (_text(parse_mldsa_signer), MldsaSigner("log.example", bytes(32)).private().encode()),
         (_text(parse_verifier), VECTORS["log_key"]["vkey"].encode()),
         (_text(parse_signer), VECTORS["log_key"]["go_skey"].encode()),
         (_text(parse_tile_path), b"tile/entries/x001/234.p/7"),
@@ -87,6 +105,12 @@ def test_nothing_but_a_fault_in_words_comes_of_it(parse: Callable[[bytes], objec
     tried = data.draw(changed(good))
     with suppress(ProofRefused):
         parse(tried)
+
+
+@given(changed(ROTATIONS))
+def test_rotations_have_one_spelling(data: bytes) -> None:
+    with suppress(ProofRefused):
+        assert encode_rotations(parse_rotations(data)) == data
 
 
 @given(changed(NOTE))

@@ -72,7 +72,9 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
     status, out, _ = command("--help")
     assert status == 0
     listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
-    assert listed == ["run", "demo", "check", "status", "explain", "purge", "reload", "restore", "version", "certs", "ledger"]
+    assert listed == [
+        "run", "demo", "check", "status", "explain", "purge", "reload", "restore", "version", "certs", "ledger", "validator",
+    ]  # fmt: skip
     assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
         "head",
         "show",

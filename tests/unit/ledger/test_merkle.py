@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from edgeproxy.caching.model import Digest
-from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash, node_hash, root_of
+from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash, leaf_hashes, node_hash, parents_of, root_of
 
 ROOTS = {
     0: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
@@ -83,3 +83,39 @@ def test_a_frontier_goes_on_from_its_peaks(size: int) -> None:
 def test_peaks_that_do_not_fit_the_size_are_refused(size: int, peaks: int) -> None:
     with pytest.raises(ValueError, match="peaks"):
         MerkleFrontier(size, [_leaf(0)] * peaks)
+
+
+def _appended(size: int) -> MerkleFrontier:
+    frontier = MerkleFrontier()
+    for number in range(size):
+        frontier.append(leaf_hash(b"%d" % number))
+    return frontier
+
+
+@pytest.mark.parametrize("start", [*range(18), 31, 32, 33, 255, 256, 257])
+def test_many_leaves_at_once_are_as_many_one_by_one(start: int) -> None:
+    before = _appended(start)
+    for count in (0, 1, 2, 3, 4, 7, 8, 9, 31, 64, 100):
+        frontier, expected = before.copy(), _appended(start + count)
+        frontier.extend([leaf_hash(b"%d" % number) for number in range(start, start + count)])
+        assert (frontier.size, frontier.peaks, frontier.root()) == (expected.size, expected.peaks, expected.root())
+
+
+@pytest.mark.parametrize(("start", "height"), [(0, 0), (0, 3), (8, 3), (16, 3), (24, 3), (24, 2), (7, 0)])
+def test_a_complete_subtree_is_as_good_as_its_leaves(start: int, height: int) -> None:
+    frontier, end = _appended(start), start + (1 << height)
+    frontier.append_subtree(height, root_of(leaf_hash(b"%d" % number) for number in range(start, end)))
+    expected = _appended(end)
+    assert (frontier.size, frontier.peaks) == (expected.size, expected.peaks)
+
+
+def test_a_subtree_begins_at_a_multiple_of_its_size() -> None:
+    with pytest.raises(ValueError, match="no subtree"):
+        _appended(4).append_subtree(3, EMPTY_ROOT)
+
+
+def test_hashes_of_many_are_the_hashes_of_each() -> None:
+    entries = [b"", b"a", b"bc"]
+    leaves = leaf_hashes(entries)
+    assert leaves == [leaf_hash(entry) for entry in entries]
+    assert parents_of(leaves) == [node_hash(leaves[0], leaves[1])]

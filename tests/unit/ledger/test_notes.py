@@ -3,12 +3,14 @@
 import base64
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, sign_checkpoint
+from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.merkle import EMPTY_ROOT, root_of
 from edgeproxy.ledger.note_keys import (
     COSIGNATURE,
@@ -266,6 +268,10 @@ def test_a_cosignature_of_ml_dsa_44_is_verified() -> None:
     signed = subtree_message(vector["name"], vector["timestamp"], ORIGIN, (0, 8), _root(8))
     assert signed.hex() == vector["message"]
     note = (NOTE + vector["line"]).encode()
+    blob = base64.b64decode(vector["line"].split(" ")[2])[4:]
+    assert (len(verifier.public), sha256(verifier.public).hex()) == (vector["public_len"], vector["public_sha256"])
+    assert MLDSA44PrivateKey.from_seed_bytes(bytes.fromhex(vector["seed"])).public_key().public_bytes_raw() == verifier.public
+    assert (sha256(blob).hex(), sha256(blob[8:]).hex()) == (vector["blob_sha256"], vector["deterministic_signature_sha256"])
     assert open_checkpoint(note, LOG, ORIGIN, (verifier,)).cosigned[0].timestamp == vector["timestamp"]
     other = sign_checkpoint(Checkpoint(ORIGIN, 5, _root(5)), SIGNER) + vector["line"].encode()
     with pytest.raises(ProofRefused, match="does not verify"):

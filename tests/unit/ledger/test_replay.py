@@ -1,9 +1,9 @@
 """Judging stored rows: what is damaged is outvoted and named, the rest is used, and the chain goes on."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from edgeproxy.caching.model import Digest, Height, Mark
 from edgeproxy.clock import Instant

@@ -160,3 +160,33 @@ def test_a_bundle_is_judged_by_its_tile() -> None:
         decode_hash_tile(bytes(31), 1)
     with pytest.raises(ValueError, match="too long"):
         encode_bundle([bytes(65_536)])
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 257, 700])
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 513])
+def test_many_leaves_at_once_are_as_many_one_by_one(size: int, count: int) -> None:
+    tree, expected = _tree(size), _tree(size + count)
+    tree.extend(LEAVES[size : size + count])
+    assert tree.size == expected.size
+    assert tree.last_leaves() == expected.last_leaves()
+    width = expected.width(1, 0)
+    assert not width or tree.items(1, 0, width) == expected.items(1, 0, width)
+
+
+def test_a_full_tile_is_known_by_its_root() -> None:
+    tree, expected = _tree(256), _tree(256 + 512 + 3)
+    roots = [root_of(LEAVES[start : start + WIDTH]) for start in (256, 512)]
+    tree.extend_by_tiles(roots, LEAVES[768:771])
+    assert tree.size == expected.size
+    assert tree.items(1, 0, 3) == expected.items(1, 0, 3)
+    assert tree.last_leaves() == expected.last_leaves()
+    with pytest.raises(ValueError, match="not full"):
+        tree.extend_by_tiles(roots, ())
+
+
+def test_a_leaf_that_is_unknown_makes_its_tile_unknown() -> None:
+    tree = TileTree()
+    tree.extend([None, *LEAVES[1:300]])
+    with pytest.raises(Corrupt):
+        tree.items(1, 0, 1)
+    assert tree.last_leaves() == tuple(LEAVES[256:300])

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_stored
 from edgeproxy.sequencer import sequencer as module
 from edgeproxy.sequencer.audit import audit_now
+from edgeproxy.sequencer.sealing import Ahead
 from edgeproxy.sequencer.sequencer import Committed
 from tests.support.ledgers import NOW, SITE, Ledger, MemoryBodies, store_draft
 
@@ -223,6 +225,40 @@ async def test_a_commit_of_uncertain_outcome_never_makes_a_fork(tmp_path: Path, 
     report = audit_now(tmp_path, bodies=False)
     assert report.is_clean, report.faults
     assert report.blocks == (5 if persisted else 4)
+
+
+@pytest.mark.parametrize("outcome", ["committed", "failed", "failed but persisted"])
+async def test_a_batch_sealed_ahead_counts_only_behind_the_one_that_was_committed(tmp_path: Path, outcome: str) -> None:
+    async with Ledger(tmp_path, max_batch=4) as ledger:
+        sequencer, taken = ledger.sequencer, []
+        commit, take = ledger.db._append, Ahead.take
+
+        def watched(self: Ahead, *behind: Any) -> Any:
+            taken.append(take(self, *behind))
+            return taken[-1]
+
+        def failing_once(*batch: Any) -> None:
+            ledger.db._append = commit  # type: ignore[method-assign]
+            if outcome != "failed":
+                commit(*batch)
+            else:
+                ledger.db.before_commit()
+            if outcome != "committed":
+                raise StoreError("ledger database failed")
+
+        ledger.db._append = failing_once  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Ahead, "take", watched)
+            drafts = [store_draft(number, **({"status": 99} if number == 6 else {})) for number in range(1, 16)]
+            results = await _settled(*map(sequencer.append, drafts))
+        lost = 4 if outcome == "failed" else 0
+        assert [isinstance(result, StoreError) for result in results] == [n < lost or n == 5 for n in range(15)]
+        assert [result.height for result in results if isinstance(result, Block)] == list(range(1, 15 - lost))
+        # The first has none before it, the last is not full; the second was sealed behind the first one's head.
+        assert [sealed is not None for sealed in taken] == [False, outcome != "failed", True, False]
+    report = audit_now(tmp_path, bodies=False)
+    assert report.is_clean, report.faults
+    assert report.blocks == 15 - lost
 
 
 async def test_waiters_may_give_up_without_harm(tmp_path: Path) -> None:

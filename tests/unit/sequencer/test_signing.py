@@ -3,7 +3,9 @@
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Sequence
+import stat
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,14 +16,14 @@ from edgeproxy.errors import Corrupt, StartError, StoreError, StoreFull
 from edgeproxy.ledger.block import Rotate
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
-from edgeproxy.ledger.note_keys import Signer, Verifier
+from edgeproxy.ledger.note_keys import Signer, Verifier, parse_verifier
 from edgeproxy.ledger.proofs import consistency_proof, verify_consistency, verify_inclusion
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, tiles_of, verify_bundle
 from edgeproxy.sequencer import sequencer as sequencer_module
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.ledger_db import LEDGER_FILE
-from edgeproxy.storage.ledger_key import KEY_FILE, NEXT_FILE, ensure_key, read_key, write_next
+from edgeproxy.storage.ledger_key import KEY_FILE, MLDSA_FILE, NEXT_FILE, ensure_key, read_key, write_next
 from edgeproxy.storage.ledger_rows import CHECKPOINT
 from tests.support.ledgers import Ledger, store_draft
 from tests.support.trees import nodes_of
@@ -298,6 +300,57 @@ async def test_proofs_are_made_of_what_is_published(tmp_path: Path) -> None:
         with pytest.raises(Corrupt):
             await publication.inclusion(5, 600)
         assert await publication.inclusion(300, 600)
+
+
+# -- a second key ----------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _with_two_keys(folder: Path) -> AsyncIterator[tuple[Ledger, Verifier]]:
+    """A ledger whose checkpoints are signed with ML-DSA-44 too, and that key's public half as others get it."""
+    ledger = Ledger(folder)
+    ledger.sequencer.wants_mldsa = True
+    async with ledger:
+        yield ledger, parse_verifier((folder / f"{MLDSA_FILE}.pub").read_text().strip())
+
+
+def _is_vouched(ledger: Ledger, second: Verifier) -> bool:
+    log, note = ledger.sequencer.log, ledger.sequencer.publication.checkpoint
+    assert note is not None
+    return [each.verifier for each in open_checkpoint(note, log, log.name, (second,)).cosigned] == [second]
+
+
+async def test_a_second_key_signs_every_checkpoint_and_stays_through_rotations(tmp_path: Path) -> None:
+    async with _with_two_keys(tmp_path) as (ledger, second):
+        assert _is_vouched(ledger, second)
+        await ledger.fill(3)
+        await ledger.sequencer.rotate()
+        assert _is_vouched(ledger, second)
+        assert stat.S_IMODE((tmp_path / MLDSA_FILE).stat().st_mode) == 0o600
+    async with _with_two_keys(tmp_path) as (ledger, again):
+        assert again == second
+        await ledger.fill(1, start=10)
+        assert _is_vouched(ledger, second)
+    # nothing of it is needed by who does without it
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(1, start=20)
+        assert not _is_vouched(ledger, second)
+    assert audit_now(tmp_path, bodies=False).is_clean
+
+
+async def test_the_second_key_retires_with_the_first(tmp_path: Path) -> None:
+    async with _with_two_keys(tmp_path) as (ledger, second):
+        await ledger.fill(3)
+    (tmp_path / KEY_FILE).rename(tmp_path / "away")
+    for name in tmp_path.glob(f"{LEDGER_FILE}*"):
+        name.unlink()
+    async with _with_two_keys(tmp_path) as (_, other):
+        assert other != second
+    assert (tmp_path / f"{MLDSA_FILE}.retired-1").exists()
+    (tmp_path / MLDSA_FILE).write_text("nonsense")
+    with pytest.raises(StartError, match="key of the ledger is damaged"):
+        async with _with_two_keys(tmp_path):
+            pass
 
 
 # -- rotation --------------------------------------------------------------------------------------------------------------
