@@ -13,7 +13,7 @@ SOURCES := pyproject.toml constraints.txt
 # Debian packages that the tests need beyond Python, make and git, as COMMAND:PACKAGE.
 SYSTEM_PACKAGES := curl:curl openssl:openssl h2load:nghttp2-client nghttp:nghttp2-client chromium:chromium testssl:testssl.sh \
   pebble:pebble pebble-challtestsrv:pebble ip:iproute2 unshare:util-linux
-NODE_PARTS := tests/conformance
+NODE_PARTS := tests/conformance sw
 
 .PHONY: help
 help: ## list the verbs
@@ -76,6 +76,11 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	@.venv-pywb/bin/python -m pip install --quiet --disable-pip-version-check --no-input 'pywb==2.10.0'
 	@touch $@
 
+# Its output is in the repository: a machine without Node runs the edge all the same.
+.PHONY: sw
+sw: node-parts ## build the service worker into the package
+	@cd sw && node build.mjs
+
 # --- checking
 
 .PHONY: test
@@ -101,7 +106,8 @@ layers: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	@$(BIN)/pytest --numprocesses auto --dist worksteal tests/unit tests/fuzz
 	@$(BIN)/pytest --numprocesses auto --dist loadfile -m "not crash and not conformance and not scanner" --ignore tests/unit --ignore tests/fuzz
-	@if [ -d $(NODE_PARTS)/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
+	@if [ -d tests/conformance/node_modules ]; then $(MAKE) --no-print-directory conformance; fi
+	@if [ -d sw/node_modules ]; then $(MAKE) --no-print-directory worker; fi
 
 .PHONY: scanners
 scanners: $(VENV)/.installed-dev .venv-sslyze/.installed ## sslyze and testssl against the TLS front door
@@ -110,6 +116,10 @@ scanners: $(VENV)/.installed-dev .venv-sslyze/.installed ## sslyze and testssl a
 .PHONY: conformance
 conformance: $(VENV)/.installed-dev node-parts ## the suite http-cache-tests against the real edge
 	@$(BIN)/pytest -m conformance tests/conformance
+
+.PHONY: worker
+worker: node-parts ## types and units of the service worker, then the worker in Chromium
+	@cd sw && npm run --silent types && node --test test/unit/*.test.mjs && node --test test/e2e/*.test.mjs
 
 .PHONY: crash
 crash: $(VENV)/.installed-dev ## kill the edge with SIGKILL at least 100 times under write load
@@ -140,14 +150,18 @@ system-parts:
 .PHONY: node-parts
 node-parts:
 	@if ! command -v node >/dev/null || ! command -v npm >/dev/null; then \
-	  echo "missing, its tests are skipped: Node.js with npm (make conformance)" >&2; \
+	  echo "missing, its tests are skipped: Node.js with npm (make conformance, make worker)" >&2; \
 	  if [ "$${CI:-}" = true ]; then exit 1; fi; \
-	elif [ ! $(NODE_PARTS)/node_modules/.package-lock.json -nt $(NODE_PARTS)/package.json ]; then \
-	  echo "installing the Node parts of the tests"; \
-	  (cd $(NODE_PARTS) && npm install --no-package-lock --no-audit --no-fund --silent); \
+	else \
+	  for part in $(NODE_PARTS); do \
+	    if [ ! $$part/node_modules/.package-lock.json -nt $$part/package.json ]; then \
+	      echo "installing the Node parts of $$part"; \
+	      (cd $$part && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --silent); \
+	    fi; \
+	  done; \
 	fi
 
 .PHONY: clean
 clean: ## remove what the verbs made, except the data of an edge
-	rm -rf $(VENV) .venv-sslyze .venv-tlog .venv-pywb $(NODE_PARTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
+	rm -rf $(VENV) .venv-sslyze .venv-tlog .venv-pywb $(addsuffix /node_modules,$(NODE_PARTS)) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
 	find edgeproxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,6 +23,7 @@ from edgeproxy import __version__, systemd
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.presence import Running, announce, ensure_token, withdraw
 from edgeproxy.backend import Backend
+from edgeproxy.browsers import Browsers, Surroundings
 from edgeproxy.caching.key import primary_key
 from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
@@ -38,6 +39,7 @@ from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
 from edgeproxy.exchange.index import Index
+from edgeproxy.exchange.keeping import Keep
 from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
@@ -107,6 +109,7 @@ class Edge:
             environ=os.environ,
             service_name=telemetry.service_name,
         )
+        self._tracing_settings = settings
         self.tracing: Tracing = open_tracing(settings)
         closing.push_async_callback(self.tracing.stop)
         self.access_log = open_access_log(telemetry.access_log, self.clock)
@@ -164,7 +167,7 @@ class Edge:
         self._closing.push_async_callback(self.forms.close)
         self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
         self.eraser = Eraser(self.cache, self.sequencer, self.clock)
-        self.retention = Retention(self.cache, self.sequencer, self.clock, config.edge.disk)
+        self.retention = Retention(self.cache, self.sequencer, self.clock, _keep(config))
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
 
@@ -195,6 +198,7 @@ class Edge:
         self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
         self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published)
         self.delivery = Delivery(self.bodies, self.clock)
+        self.browsers = await self._open_browsers()
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
@@ -204,9 +208,11 @@ class Edge:
             tracing=self.tracing,
             ledger=self.ledger_files,
             blocks=self.block_api,
+            browser=self.browsers.paths,
         )
         reporting = Reporting(self.metrics, self.access_log, self.tracing)
         self.handler = EdgeHandler(sites, self.cache, Answerer(parts), reporting, self.clock)
+        self.handler.look = self.browsers.paths.look
         self.recorder.on_ready = self.handler.make_ready
         self.listener = Listener(self.handler, _serving_settings(config), self.clock)
         self.https = Https(config, self.handler, _serving_settings(config), self.clock)
@@ -242,6 +248,21 @@ class Edge:
         keeping = spawn(self._housekeeping(), name="housekeeping")
         closing.callback(keeping.cancel)
 
+    async def _open_browsers(self) -> Browsers:
+        around = Surroundings(
+            data=self.config.edge.data,
+            clock=self.clock,
+            sequencer=self.sequencer,
+            cache=self.cache,
+            metrics=self.metrics,
+            tracing=self._tracing_settings,
+            sites=lambda: self.handler.sites,
+        )
+        browsers = Browsers(around)
+        await browsers.start(self.config)
+        self._closing.push_async_callback(browsers.stop)
+        return browsers
+
     def _open_gauges(self) -> None:
         if self.validators is not None:
             open_finality_gauges(self.metrics, self.validators)
@@ -256,6 +277,7 @@ class Edge:
             gauge(metric, partial(self._certificate_times, instant))
         gauge(names.TLS_ARRIVALS, lambda: {(outcome.value,): float(count) for outcome, count in self.https.outcomes.items()})
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
+        gauge(names.ROLLBACKS, lambda: float(len(self.cache.rules.rollbacks)))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
         gauge(names.MEMORY_USED, lambda: float(self.tier.used))
         gauge(names.MEMORY_LIMIT, lambda: float(self.tier.budget))
@@ -308,6 +330,7 @@ class Edge:
             compress=site.cache.compress,
             host_header=_host_header(site),
             trusted_proxies=trusted,
+            memento=site.memento,
             secure=None if https_port is None else secure_of(site, https_port),
         )
 
@@ -340,9 +363,10 @@ class Edge:
         self.config = config
         self.handler.sites = sites
         self.cache.redescribe({site.name: site for site in self.handler.sites.sites})
-        self.retention.quota = config.edge.disk
+        self.retention.keep = _keep(config)
         self.ledger_files.is_published = self.block_api.is_published = config.ledger.publish
         self.block_api.sites = sites
+        await self.browsers.apply(config)
         self.access_log.reopen()
         log.info("configuration reloaded: %d sites", len(config.sites))
         return []
@@ -364,6 +388,7 @@ class Edge:
         """Quota, from time to time. A failure is told and tried again: the disk may have space next time."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self.browsers.workers.sweep()
             try:
                 evicted = await self.retention.enforce()
             except EdgeError as error:
@@ -395,6 +420,12 @@ def _data_folder(path: Path) -> Path:
             "data folder cannot be written", path=path, reason=error.strerror, hint="choose another with --data or edge.data"
         ) from error
     return path
+
+
+def _keep(config: Config) -> Keep:
+    """What retention keeps."""
+    ledger, quotas = config.ledger, {site.name: site.recovery.quota for site in config.sites}
+    return Keep(config.edge.disk, ledger.keep_versions, ledger.keep_for, quotas)
 
 
 def _log_name(config: Config) -> str:
@@ -482,7 +513,13 @@ async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) 
     origin = DemoOrigin()
     url = await origin.start("127.0.0.1", 0)
     try:
-        flags = Flags(origins=(url,), listen=(listen,) if listen else (), admin=admin, data=None if data is None else str(data))
+        flags = Flags(
+            origins=(url,),
+            listen=(listen,) if listen else (),
+            admin=admin,
+            data=None if data is None else str(data),
+            service_worker="on",
+        )
         config = from_flags(flags)
 
         def greet(edge: Edge) -> None:

@@ -9,22 +9,26 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edgeproxy import __version__
-from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder
+from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder, ReleaseOrder, RollbackOrder
 from edgeproxy.admin.views import block_view, certificate_view, erasing_view, finality_view, head_view, history_view, rows_view
 from edgeproxy.caching import freshness
-from edgeproxy.caching.key import primary_key
+from edgeproxy.caching.key import NO_RULES, primary_key
 from edgeproxy.caching.model import Digest, Height, Mark, Reason
 from edgeproxy.caching.plan import plan
 from edgeproxy.caching.tags import tags as tags_of
 from edgeproxy.errors import RequestRefused, StoreError
+from edgeproxy.exchange.cache import Found
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
+from edgeproxy.exchange.standing import Standing, standings
 from edgeproxy.ledger.block import Rotate, decode
 from edgeproxy.ledger.checkpoint import read_checkpoint
-from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, decode_names
+from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, StoredNames, decode_names
+from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.replay import RawRow
 from edgeproxy.ledger.rules import Rules
-from edgeproxy.storage.ledger_rows import read_rows
+from edgeproxy.rollback import RollbackDesk
+from edgeproxy.storage.ledger_rows import read_rows, traces_of
 from edgeproxy.tls.health import Colour
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.http1 import Limits, decode_stored_head, parse_request_head
@@ -52,6 +56,7 @@ class Backend:
 
     def __init__(self, edge: "Edge") -> None:
         self._edge = edge
+        self._rollbacks = RollbackDesk(edge)
 
     async def status(self) -> Json:
         edge = self._edge
@@ -77,7 +82,17 @@ class Backend:
             "ledger": {**await self.ledger_head(), "pending": edge.sequencer.next_height - head.size},
             "finality": finality_view(edge.validators) if edge.validators is not None else None,
             "certificates": await self.certificates(),
+            "rollbacks": await self._rollbacks.in_force(),
+            "service_workers": self.service_workers(),
         }
+
+    # --- service workers
+
+    def service_workers(self) -> Json:
+        return self._edge.browsers.status()
+
+    async def order_workers(self, site: str | None, mode: str) -> Json:
+        return await self._edge.browsers.order(site, mode)
 
     # --- certificates ---
 
@@ -127,7 +142,8 @@ class Backend:
         found = await edge.cache.find(site, request, now)
         stored = found.resident.stored if found.resident else None
         absent = Reason.VARY_MISS if found.varies else Reason.MISS
-        decision = plan(request, stored, now, site.policy, found.mark, absent=absent)
+        decision = plan(request, stored, now, site.policy, found.mark, absent=absent, pinned=found.pinned, refused=found.refused)
+        rule = edge.cache.rules.rolled_back(site.name, found.key)
         slot = edge.cache.index.slot(found.key)
         return {
             "url": url,
@@ -135,19 +151,21 @@ class Backend:
             "key": found.key,
             "plan": type(decision).__name__,
             "reason": decision.reason,
-            "rule": None if found.mark is Mark.NONE else found.mark.name.lower(),
-            "variants": [self._variant(site, entry, entry is found.entry) for entry in (slot.entries if slot else ())],
+            "rule": str(rule) if rule else None if found.mark is Mark.NONE else found.mark.name.lower(),
+            "variants": [self._variant(site, entry, found) for entry in (slot.entries if slot else ())],
         }
 
-    def _variant(self, site: Site, entry: Entry, selected: bool) -> Json:
-        edge = self._edge
+    def _variant(self, site: Site, entry: Entry, found: Found) -> Json:
+        edge, selected = self._edge, entry is found.entry
         now = edge.clock.now()
         resident = entry.pending or edge.tier.get(entry.tier_key)
+        if selected and found.resident is not None:
+            resident = found.resident
         version = entry.versions[-1] if entry.versions else None
         body = resident.ref if resident else version.body if version else None
         stored = resident.stored if resident else None
         return {
-            "height": version.height if version else None,
+            "height": stored.height if stored and stored.height is not None else version.height if version else None,
             "status": stored.status if stored else version.status if version else None,
             "age": freshness.current_age(stored, now) if stored else None,
             "fresh_for": (freshness.fresh_until(stored, site.policy) - now) // 1000 if stored else None,
@@ -204,7 +222,7 @@ class Backend:
     async def _tags(self, site: Site, entry: Entry) -> Iterable[str]:
         """The tags of an entry, out of its stored head when it is not in memory. Raises StoreError."""
         resident = entry.pending or self._edge.tier.get(entry.tier_key)
-        if resident is not None:
+        if resident is not None and not resident.pinned:
             return resident.tags
         if not entry.versions:
             return ()
@@ -213,6 +231,12 @@ class Backend:
             return tags_of(decode_stored_head(row.head).fields, site.policy)
         except ValueError:
             return ()  # damaged: it will not be served either
+
+    async def rollback(self, order: RollbackOrder) -> Json:
+        return await self._rollbacks.roll_back(order)
+
+    async def release(self, order: ReleaseOrder) -> Json:
+        return await self._rollbacks.release(order)
 
     async def reload(self) -> list[str]:
         return await self._edge.reload()
@@ -235,12 +259,17 @@ class Backend:
             return None
         row = await self._edge.db.load(height)
         names = decode_names(row.names) if row.names is not None else None
-        return block_view(decode(row.raw), names)
+        standing = None
+        if isinstance(names, StoredNames):
+            versions = self._edge.sequencer.fold.by_url.get(names.url, {}).get(names.selecting, [])
+            found = await self._standings(names.url, [version for version in versions if version.height == height])
+            standing = found[0] if found else None
+        return block_view(decode(row.raw), names, standing)
 
     async def ledger_history(self, url: str, limit: int) -> Json:
         fold = self._edge.sequencer.fold
         erased = fold.erased_at(url, {*fold.sites(), *(site.name for site in self._edge.handler.sites.sites)})
-        return history_view(url, fold.history(url)[::-1][:limit], erased)
+        return history_view(url, await self._standings(url, fold.history(url)[::-1][:limit]), erased)
 
     async def ledger_erase(self, url: str, everywhere: bool, dry_run: bool) -> Json:
         edge, site = self._edge, self._site_of(url)
@@ -268,6 +297,14 @@ class Backend:
             return None
         return ref.length, edge.delivery.proved(ref)
 
+    async def _standings(self, url: str, versions: list[Version]) -> list[Standing]:
+        edge = self._edge
+        heights = [version.height for version in versions]
+        traces = await edge.db.read(lambda connection: traces_of(connection, heights))
+        rules = {site.name: site.keys for site in edge.handler.sites.sites}
+        key = primary_key(url, rules.get(versions[0].site, NO_RULES)) if versions else url
+        return standings(edge.sequencer.fold, key, versions, traces, self._rollbacks.has_body)
+
     # --- health ---
 
     def metrics(self) -> bytes:
@@ -287,6 +324,8 @@ class Backend:
             checks["ledger"] = f"damaged rows were found at the start ({len(damage)}); see `edgeproxy ledger verify`"
         if failure is not None:
             checks["store"] = failure.text
+        if rollbacks := len(self._edge.cache.rules.rollbacks):
+            checks["rollbacks"] = f"{rollbacks} in force; see `edgeproxy status`"
         certificates = self._edge.https.health()
         checks["certificates"] = "; ".join(certificates.reasons) or "ok"
         if (validators := self._edge.validators) is not None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgeproxy import __version__
-from edgeproxy.commands import certs, disaster, ledger, operate, serve, validator
+from edgeproxy.commands import certs, disaster, ledger, mirror, operate, preview, rollback, serve, validator, workers
 from edgeproxy.commands.options import AsJson
 from edgeproxy.commands.printing import complain, print_json, print_line
 from edgeproxy.errors import ConfigError, EdgeError
@@ -32,6 +32,9 @@ app.command()(serve.check)
 app.command()(operate.status)
 app.command()(operate.explain)
 app.command()(operate.purge)
+app.command()(rollback.rollback)
+app.command()(rollback.release)
+app.command()(preview.preview)
 app.command()(operate.reload)
 ledger.app.command()(disaster.erase)
 ledger.app.command()(disaster.export)
@@ -39,6 +42,8 @@ app.command()(disaster.restore)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(validator.app, name="validator")
+app.add_typer(workers.app, name="sw")
+app.add_typer(mirror.app, name="mirror")
 
 
 @app.command()

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from edgeproxy import __version__
 from edgeproxy.admin import disaster
-from edgeproxy.admin.backend import AdminBackend, Json, PurgeKind, PurgeOrder
+from edgeproxy.admin.backend import AdminBackend, Json, PurgeKind, PurgeOrder, ReleaseOrder, RollbackOrder
 from edgeproxy.admin.openapi import document
 from edgeproxy.admin.page import POLICY, status_page
 from edgeproxy.errors import EdgeError, RequestRefused
@@ -95,9 +95,13 @@ class AdminServer:
         app.router.add_get("/api/v1/status", self._status)
         app.router.add_get("/api/v1/explain", self._explain)
         app.router.add_post("/api/v1/purge", self._purge)
+        app.router.add_post("/api/v1/rollback", self._rollback)
+        app.router.add_post("/api/v1/release", self._release)
         app.router.add_post("/api/v1/reload", self._reload)
         app.router.add_get("/api/v1/certificates", self._certificates)
         app.router.add_post("/api/v1/certificates/renew", self._renew)
+        app.router.add_get("/api/v1/service-worker", self._workers)
+        app.router.add_post("/api/v1/service-worker", self._order_workers)
         app.router.add_get("/api/v1/ledger/head", self._ledger_head)
         app.router.add_post("/api/v1/ledger/rotate", self._ledger_rotate)
         app.router.add_get(r"/api/v1/ledger/blocks/{height:\d{1,15}}", self._ledger_show)
@@ -210,6 +214,12 @@ class AdminServer:
     async def _purge(self, request: web.Request) -> web.Response:
         return _json(await self._backend.purge(purge_order(await _body(request))))
 
+    async def _rollback(self, request: web.Request) -> web.Response:
+        return _json(await self._backend.rollback(rollback_order(await _body(request))))
+
+    async def _release(self, request: web.Request) -> web.Response:
+        return _json(await self._backend.release(release_order(await _body(request))))
+
     async def _reload(self, request: web.Request) -> web.Response:
         await _body(request)
         faults = await self._backend.reload()
@@ -225,6 +235,21 @@ class AdminServer:
             raise RequestRefused('body must be {"name": a host name}')
         await self._backend.renew(name)
         return _json({"name": name}, 202)
+
+    async def _workers(self, _: web.Request) -> web.Response:
+        return _json(self._backend.service_workers())
+
+    async def _order_workers(self, request: web.Request) -> web.Response:
+        body = await _body(request)
+        mode, site = body.get("mode"), body.get("site")
+        if (
+            not {"mode"} <= set(body) <= {"mode", "site"}
+            or not isinstance(mode, str)
+            or not isinstance(site, str | None)
+            or site == ""
+        ):
+            raise RequestRefused('body must be {"mode": what to do, "site": a host of the site, or null for all}')
+        return _json(await self._backend.order_workers(site, mode))
 
     async def _ledger_head(self, _: web.Request) -> web.Response:
         return _json(await self._backend.ledger_head())
@@ -265,6 +290,36 @@ def purge_order(body: Json) -> PurgeOrder:
         if not isinstance(value, bool):
             raise RequestRefused("must be true or false", key=key)
     return PurgeOrder(PurgeKind(kind), tuple(values), site, flags["hard"], flags["dry_run"])
+
+
+def rollback_order(body: Json) -> RollbackOrder:
+    """The order in a request body. Raises `RequestRefused` naming the key that is wrong."""
+    if unknown := sorted(body.keys() - {"to", "site", "prefix", "absent", "dry_run"}):
+        raise RequestRefused("unknown key", key=unknown[0])
+    to, absent, dry_run = body.get("to"), body.get("absent", "fetch"), body.get("dry_run", False)
+    if isinstance(to, bool) or not isinstance(to, int | str) or (isinstance(to, int) and to < 0) or len(str(to)) > 64:
+        raise RequestRefused("to must be a height or a time")
+    if absent not in ("fetch", "refuse"):
+        raise RequestRefused("absent must be fetch or refuse", absent=absent)
+    if not isinstance(dry_run, bool):
+        raise RequestRefused("must be true or false", key="dry_run")
+    return RollbackOrder(str(to), *_covered(body), absent, dry_run)
+
+
+def release_order(body: Json) -> ReleaseOrder:
+    """The order in a request body. Raises `RequestRefused` naming the key that is wrong."""
+    if unknown := sorted(body.keys() - {"site", "prefix"}):
+        raise RequestRefused("unknown key", key=unknown[0])
+    return ReleaseOrder(*_covered(body))
+
+
+def _covered(body: Json) -> tuple[str | None, str | None]:
+    site, prefix = body.get("site"), body.get("prefix")
+    if site is not None and (not isinstance(site, str) or not site):
+        raise RequestRefused("site must be a host")
+    if prefix is not None and (not isinstance(prefix, str) or not prefix.startswith((*_ABSOLUTE, "/"))):
+        raise RequestRefused("prefix must be absolute or from /")
+    return site, prefix
 
 
 async def _body(request: web.Request) -> Json:

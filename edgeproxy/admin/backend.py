@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from edgeproxy.ledger.drafts import Absent
 from edgeproxy.wire.fields import Fields
 
 Json = dict[str, Any]
@@ -37,6 +38,26 @@ class PurgeOrder:
     dry_run: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class RollbackOrder:
+    """Serve as at `to`: a height, or a time as `ledger.moments` reads them. `site`: host of the one site that is meant; `prefix`
+    of URLs or, from "/", of paths; None is everything. `absent`: what becomes of what was not stored then."""
+
+    to: str
+    site: str | None = None
+    prefix: str | None = None
+    absent: Absent = "fetch"
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseOrder:
+    """End the rollback of exactly this scope; without site and prefix all that are in force."""
+
+    site: str | None = None
+    prefix: str | None = None
+
+
 class AdminBackend(Protocol):
     """The running edge as its operator sees it. Every answer is JSON with the keys below at least; more are shown too."""
 
@@ -48,6 +69,7 @@ class AdminBackend(Protocol):
         "sites": [{"name", "hosts": [], "origins": [{"url", "state"}], "requests", "hits", "stale", "errors", "hit_ratio"}],
         "store": {"objects", "memory_used", "memory_limit", "disk_used", "disk_limit"}  (bytes),
         "ledger": the answer of `ledger_head` and "pending": blocks not yet committed,
+        "rollbacks": in force, the newest first: [{"height", "time": ms, "to", "to_time": ms, "absent", "kind", "site", "value"}],
         "finality": null without validators, else {"state": "final" | "lagging" | "fork", "final_size", "lag_blocks",
         "lag_seconds", "alarms": [text], "validators": [{"name", "vkey", "url", "size", "cosigned_at", "failures", "problem",
         "alarm"}]}}
@@ -68,6 +90,24 @@ class AdminBackend(Protocol):
         """
         ...
 
+    async def rollback(self, order: RollbackOrder) -> Json:
+        """Append one rollback block, and wait until it is durable and in force. Raises `RequestRefused`.
+
+        {"height": of the block, "to", "to_time": ms, "scope": {"kind", "site", "value", "text"}, "absent", "dry_run"}; with
+        `dry_run` nothing is written, "height" is null, and there are "counts": {"urls", "changes", "differs", "same", "missing",
+        "erased"} and of each list at most 100: "changes": [{"url", "selecting", "now", "then", "differs"}], "missing": [url],
+        "erased": [{"url", "selecting", "then", "instead": height or null}].
+        """
+        ...
+
+    async def release(self, order: ReleaseOrder) -> Json:
+        """Append the release blocks, and wait for them. {"heights": [], "released": [{"height", "kind", "site", "value",
+        "text"}]}.
+
+        Raises `RequestRefused` (409) when there is nothing to release.
+        """
+        ...
+
     async def reload(self) -> list[str]:
         """Read the configuration anew and apply it. The faults when it is refused (the old one goes on); empty when applied."""
         ...
@@ -85,6 +125,22 @@ class AdminBackend(Protocol):
         """Renew the certificate of `name` as soon as possible; returns before it is done. Raises `CertificateFault`."""
         ...
 
+    def service_workers(self) -> Json:
+        """What visitors' service workers are to do, and whom they saved within the last day; times in ms.
+
+        {"serial", "sites": [{"site", "mode", "configured", "ordered": mode or null, "percent", "mirrors": [], "own": [hosts with
+        a service worker of the site's own], "serial", "receipts": {"last", "day", "served", "unproved", "by_source": {},
+        "by_cause": {}}}]}
+        """
+        ...
+
+    async def order_workers(self, site: str | None, mode: str) -> Json:
+        """Order `mode` ("on", "observe", "bypass", "kill"; "config" takes orders back) for the site of a host, or for all sites.
+
+        Answers as `service_workers`, once the order is durable. Raises `RequestRefused` for another mode or an unknown site.
+        """
+        ...
+
     async def ledger_head(self) -> Json:
         """{"origin": "<host>/.edge/ledger", "size", "root": B64, "time": ms or null, "vkey", "final_size": or null}"""
         ...
@@ -96,15 +152,17 @@ class AdminBackend(Protocol):
     async def ledger_show(self, height: int) -> Json | None:
         """The block at `height`; None when there is none.
 
-        {"height", "leaf": B64, "block": its JSON object, "url": in clear or null, "site": name or null}
+        {"height", "leaf": B64, "block": its JSON object, "url": in clear or null, "site": name or null, "trace", "body_there",
+        "served", "why"}; the last four are null for a block that stores nothing.
         """
         ...
 
     async def ledger_history(self, url: str, limit: int) -> Json:
         """The versions of the absolute `url`, newest first, at most `limit`.
 
-        {"url", "versions": [{"height", "time": ms, "op", "status", "body": hex, "length", "selecting": {}}]};
-        none for an unknown URL. "erased": height of the block since which older ones are gone for good, or null.
+        {"url", "versions": [{"height", "time": ms, "op", "site", "status", "body": hex, "length", "selecting": {}, "trace",
+        "body_there", "served", "why": text or null}]}; none for an unknown URL.
+        "erased": height of the block since which older ones are gone for good, or null.
         """
         ...
 

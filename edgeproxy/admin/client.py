@@ -75,6 +75,14 @@ class AdminClient:
         """`AdminBackend.purge`; `order` has the keys of `PurgeOrder`."""
         return self._ask("POST", "/api/v1/purge", order)
 
+    def rollback(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """`AdminBackend.rollback`; `order` has the keys of `RollbackOrder`."""
+        return self._ask("POST", "/api/v1/rollback", order)
+
+    def release(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """`AdminBackend.release`; `order` has the keys of `ReleaseOrder`."""
+        return self._ask("POST", "/api/v1/release", order)
+
     def reload(self) -> dict[str, Any]:
         """`AdminBackend.reload`: {"applied", "faults"}."""
         try:
@@ -91,6 +99,14 @@ class AdminClient:
     def renew(self, name: str) -> dict[str, Any]:
         """`AdminBackend.renew`."""
         return self._ask("POST", "/api/v1/certificates/renew", {"name": name})
+
+    def service_workers(self) -> dict[str, Any]:
+        """`AdminBackend.service_workers`."""
+        return self._ask("GET", "/api/v1/service-worker")
+
+    def order_workers(self, mode: str, site: str | None) -> dict[str, Any]:
+        """`AdminBackend.order_workers`."""
+        return self._ask("POST", "/api/v1/service-worker", {"mode": mode, "site": site})
 
     def ledger_head(self) -> dict[str, Any]:
         """`AdminBackend.ledger_head`."""

@@ -24,11 +24,35 @@ _PURGE = {
         "dry_run": {"type": "boolean", "default": False},
     },
 }
+_SITE = {"type": ["string", "null"], "description": "host of the one site that is meant"}
+_PREFIX = {"type": ["string", "null"], "description": "prefix of URLs or, from /, of paths"}
+_ROLLBACK = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["to"],
+    "properties": {
+        "to": {"type": ["integer", "string"], "description": "a height, RFC 3339, `YYYY-MM-DD HH:MM[:SS]`, `now`, `15m ago`"},
+        "site": _SITE,
+        "prefix": _PREFIX,
+        "absent": {"enum": ["fetch", "refuse"], "default": "fetch", "description": "what becomes of what was not stored then"},
+        "dry_run": {"type": "boolean", "default": False},
+    },
+}
+_RELEASE = {"type": "object", "additionalProperties": False, "properties": {"site": _SITE, "prefix": _PREFIX}}
 _RENEW = {
     "type": "object",
     "additionalProperties": False,
     "required": ["name"],
     "properties": {"name": {"type": "string", "description": "a host name of a site"}},
+}
+_ORDER = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["mode"],
+    "properties": {
+        "mode": {"enum": ["on", "observe", "bypass", "kill", "config"], "description": "config takes orders back"},
+        "site": {"type": ["string", "null"], "description": "a host of the one site that is meant"},
+    },
 }
 
 _ERASE = {
@@ -95,6 +119,16 @@ PATHS: dict[str, dict[str, Any]] = {
         )
     },
     "/api/v1/purge": {"post": _operation("Purge stored responses", {"200": _answer("the rules' blocks"), **_BAD}, body=_PURGE)},
+    "/api/v1/rollback": {
+        "post": _operation("Serve as at an earlier height", {"200": _answer("the block"), **_BAD}, body=_ROLLBACK)
+    },
+    "/api/v1/release": {
+        "post": _operation(
+            "End rollbacks, all or those of one scope",
+            {"200": _answer("the blocks"), "409": _answer("nothing to release", _ERROR), **_BAD},
+            body=_RELEASE,
+        )
+    },
     "/api/v1/reload": {
         "post": _operation(
             "Read the configuration anew",
@@ -104,6 +138,12 @@ PATHS: dict[str, dict[str, Any]] = {
     "/api/v1/certificates": {"get": _operation("Certificates, and how their keeping goes", {"200": _answer("all of them")})},
     "/api/v1/certificates/renew": {
         "post": _operation("Renew one as soon as possible", {"202": _answer("it will be tried"), **_BAD}, body=_RENEW)
+    },
+    "/api/v1/service-worker": {
+        "get": _operation(
+            "What service workers are to do, and whom they saved", {"200": _answer("serial, and a line for each site")}
+        ),
+        "post": _operation("Order what they are to do", {"200": _answer("as it is now"), **_BAD}, body=_ORDER),
     },
     "/api/v1/ledger/head": {"get": _operation("Size and root of the ledger", {"200": _answer("the head")})},
     "/api/v1/ledger/rotate": {"post": _operation("Give the log a new key", {"200": _answer("the block, and both keys")})},

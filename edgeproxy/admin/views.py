@@ -11,9 +11,9 @@ from typing import Any
 from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant
 from edgeproxy.exchange.erasure import Erasing
+from edgeproxy.exchange.standing import Standing
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.drafts import Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
-from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.replay import RawRow
 from edgeproxy.sequencer.validators import Validators
 from edgeproxy.tls.keeper import CertificateStatus
@@ -53,7 +53,19 @@ def finality_view(validators: Validators) -> Json:
     }
 
 
-def block_view(block: Block, names: Names | None) -> Json:
+def standing_view(standing: Standing | None) -> Json:
+    """Part of a version's line and of a block; nulls for a block that stores nothing."""
+    if standing is None:
+        return {"trace": None, "body_there": None, "served": None, "why": None}
+    return {
+        "trace": standing.trace,
+        "body_there": standing.body_there,
+        "served": standing.served,
+        "why": standing.why,
+    }
+
+
+def block_view(block: Block, names: Names | None, standing: Standing | None = None) -> Json:
     """`AdminBackend.ledger_show`. `block` is the object as it was hashed, keys in their order."""
     return {
         "height": block.height,
@@ -63,12 +75,13 @@ def block_view(block: Block, names: Names | None) -> Json:
         "url": names.url if isinstance(names, StoredNames | ReceiptNames) else None,
         "selecting": selecting_view(names.selecting) if isinstance(names, StoredNames) else {},
         "value": names.value if isinstance(names, PurgeNames | ScopeNames) else None,
+        **standing_view(standing),
     }
 
 
-def history_view(url: str, versions: Sequence[Version], erased: int | None = None) -> Json:
+def history_view(url: str, versions: Sequence[Standing], erased: int | None = None) -> Json:
     """`AdminBackend.ledger_history`, in the order given."""
-    return {"url": url, "versions": [version_view(version) for version in versions], "erased": erased}
+    return {"url": url, "versions": [version_view(standing) for standing in versions], "erased": erased}
 
 
 def erasing_view(url: str, found: Erasing, heights: Sequence[int], left: Sequence[str]) -> Json:
@@ -99,16 +112,19 @@ def rows_view(rows: Iterable[RawRow]) -> list[Json]:
     ]
 
 
-def version_view(version: Version) -> Json:
+def version_view(standing: Standing) -> Json:
     """One store or refresh block as a line of history."""
+    version = standing.version
     return {
         "height": version.height,
         "time": version.time,
         "op": version.op,
+        "site": version.site,
         "status": version.status,
         "body": version.body.digest.hex(),
         "length": version.body.length,
         "selecting": selecting_view(version.selecting),
+        **standing_view(standing),
     }
 
 

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     STALE_ORIGIN_SLOW = "stale-origin-slow"
     STALE_OVERRIDE = "stale-override"
     PREVIOUS_BLOCK = "previous-block"
+    ROLLBACK = "rollback"
+    MEMENTO = "memento"
     # asked of the origin
     MISS = "miss"
     VARY_MISS = "vary-miss"

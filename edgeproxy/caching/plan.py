@@ -82,12 +82,17 @@ def plan(
     mark: Mark = Mark.NONE,
     *,
     absent: Reason = Reason.MISS,
+    pinned: bool = False,
+    refused: int = 0,
 ) -> Plan:
     """How to answer `request` from `stored`, the variant that `Vary` selected, under the ledger's `mark`. Pure; the caller
     carries it out.
 
-    `absent` says why `stored` is None (`Reason.VARY_MISS`, for example). In this order:
+    `absent` says why `stored` is None (`Reason.VARY_MISS`, for example). `pinned`: a rollback chose `stored`; `refused`: the
+    status that a rollback has for what it covers and did not find. In this order:
 
+    0. A rollback, for a GET or HEAD that a copy can answer: Serve or Refuse. The edge stands for the origin: neither freshness
+       nor marks nor what the client asks of caches counts, and preconditions for the origin are the edge's to judge.
     1. An upgrade, a method other than GET and HEAD, a request body, or a precondition for the origin alone: Pass.
     2. The client's no-store: Pass, so that neither side of the exchange touches the store (section 5.2.1.5).
     3. Nothing stored, or purged for good: Fetch (HEAD: Pass, for its answer has no body to keep).
@@ -101,6 +106,8 @@ def plan(
     Wherever the origin would be asked (2, 3 and 9) and the client said only-if-cached: Refuse with 504 (section 5.2.1.7).
     """
     asked = _asked(request)
+    if (pinned or refused) and asked.passes in (None, Reason.BYPASS):
+        return Serve(stored, Reason.ROLLBACK) if pinned and stored is not None else Refuse(refused, Reason.ROLLBACK)
     if asked.passes is not None:
         return Pass(asked.passes)
     wishes = asked.directives

@@ -77,6 +77,23 @@ def evaluate(
     return Partial(ranges) if ranges else UNSATISFIABLE
 
 
+def is_failed(request: Request, *, status: int, etag: str | None, last_modified: str | None) -> bool:
+    """Whether If-Match, or without it If-Unmodified-Since, fails (RFC 9110 section 13.2.2): then the origin answers 412, in place
+    of a 2xx.
+
+    A cache must not judge them (RFC 9111 section 4.3.2); where a rollback is in force, the edge is no cache but the origin.
+    """
+    fields = request.fields
+    if not 200 <= status < 300:
+        return False
+    if "if-match" in fields:
+        tags = parse_etag_list(fields.get("if-match") or "")
+        return tags != "*" and (etag is None or not any(strong_match(tag, etag) for tag in tags))
+    since = parse_http_date(fields.get("if-unmodified-since") or "")
+    modified = parse_http_date(last_modified or "")
+    return since is not None and modified is not None and modified > since
+
+
 def _matches(value: str, etag: str | None) -> bool:
     """If-None-Match by weak comparison (section 13.1.2); "*" matches anything that exists."""
     tags = parse_etag_list(value)

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from edgeproxy.admin.views import block_view, head_view, history_view
+from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest
 from edgeproxy.config import Edge
 from edgeproxy.errors import Corrupt
+from edgeproxy.exchange.standing import Standing, standings
 from edgeproxy.ledger.block import decode
-from edgeproxy.ledger.drafts import decode_names
+from edgeproxy.ledger.drafts import StoredNames, decode_names
+from edgeproxy.ledger.fold import Fold, Version
 from edgeproxy.ledger.replay import Account, Replay, TreeHead
 from edgeproxy.ledger.verify import verify_block
 from edgeproxy.sequencer.final import final_size
@@ -23,6 +26,7 @@ from edgeproxy.sequencer.sequencer import ORIGIN_PATH
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import read_key
+from edgeproxy.storage.shards import Shards
 
 T = TypeVar("T")
 _ROW_TEXT = "; edgeproxy ledger verify says more"
@@ -56,19 +60,39 @@ class LedgerAtRest:
     def ledger_show(self, height: int) -> dict[str, Any] | None:
         """One block, its bytes checked against its leaf hash."""
         rows = self._read(lambda connection: list(ledger_rows.read_rows(connection, height, height + 1)))
+        names, standing = None, None
         if not rows:
             return None
         if len(rows[0].leaf) != 32:
             raise Corrupt(f"leaf hash of the block is damaged{_ROW_TEXT}", height=height)
         block = verify_block(rows[0].raw, Digest(rows[0].leaf))
-        return block_view(block, decode_names(rows[0].names) if rows[0].names is not None else None)
+        if rows[0].names is not None:
+            names = decode_names(rows[0].names)
+        if isinstance(names, StoredNames):
+            fold = self._read(_replayed).fold
+            versions = fold.by_url.get(names.url, {}).get(names.selecting, [])
+            found = self._standings(fold, names.url, [version for version in versions if version.height == height])
+            standing = found[0] if found else None
+        return block_view(block, names, standing)
 
     def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]:
         """The versions of `url`, newest first, out of blocks that hold."""
         fold = self._read(_replayed).fold
         # Which sites are configured is not known here; one is named by its first host.
         erased = fold.erased_at(url, {*fold.sites(), urlsplit(url).hostname or "", "*"})
-        return history_view(url, fold.history(url)[::-1][:limit], erased)
+        return history_view(url, self._standings(fold, url, fold.history(url)[::-1][:limit]), erased)
+
+
+    def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:
+        heights = [version.height for version in versions]
+        traces = self._read(lambda connection: ledger_rows.traces_of(connection, heights))
+        shards = Shards(self.path.parent)
+
+        def has_body(version: Version) -> bool:
+            return fold.has_body(version) and shards.path(version.body.digest).is_file()
+
+        # The key as no site's own rules have it: the configuration is not at hand.
+        return standings(fold, primary_key(url), versions, traces, has_body)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:

@@ -5,6 +5,7 @@ Owns: their flags and how the answers look. Asks the running edge; when none run
 
 import asyncio
 import json as json_text
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -95,6 +96,8 @@ def show(
         return
     block = answer.get("block", {})
     clear = [(name, answer.get(name)) for name in ("leaf", "site", "url", "value")]
+    if answer.get("body_there") is not None:
+        clear += [("content", "there" if answer["body_there"] else "gone"), ("served now", _served_text(answer))]
     fields = [(name, value) for name, value in block.items() if name != "time"]
     print_facts(f"block {height}", [*clear, ("at", time_text(block.get("time")))])
     print_line("")
@@ -125,22 +128,33 @@ def history(
     if not versions:
         answer_no(f"the ledger has no version of {url}" if erased is None else f"{url} was erased in block {erased}")
     print_table(
-        ("block#", "time", "op", "status#", "length#", "body", "selected by"),
+        ("", "block#", "time", "op", "status#", "length#", "body", "content", "trace", "selected by", "served now"),
         [
             (
+                "→" if version.get("served") else "",
                 version.get("height"),
                 time_text(version.get("time")),
                 version.get("op"),
                 version.get("status"),
                 bytes_text(version.get("length")),
                 str(version.get("body", ""))[:16],
+                "there" if version.get("body_there") else "gone",
+                version.get("trace") or None,
                 ", ".join(f"{name}: {value}" for name, value in version.get("selecting", {}).items()) or "–",
+                _served_text(version),
             )
             for version in versions
         ],
     )
     if erased is not None:
         print_line(f"older versions were erased in block {erased}")
+
+
+def _served_text(version: Mapping[str, Any]) -> str:
+    why = version.get("why")
+    if version.get("served"):
+        return str(why)
+    return f"no: {why}" if why else "no"
 
 
 @app.command()

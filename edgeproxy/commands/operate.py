@@ -73,9 +73,22 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
             for site in answer.get("sites", [])
         ],
     )
+    if (workers := _table(answer, "service_workers")) and any(
+        site.get("mode") != "kill" or site.get("ordered") or (site.get("receipts") or {}).get("last")
+        for site in workers.get("sites", [])
+    ):
+        from edgeproxy.commands.workers import print_workers
+
+        print_line("")
+        print_workers(dict(workers))
     if certificates := answer.get("certificates"):
         print_line("")
         print_certificates(certificates)
+    if rollbacks := answer.get("rollbacks"):
+        from edgeproxy.commands.rollback import print_rollbacks
+
+        print_line("")
+        print_rollbacks(rollbacks)
 
 
 def _finality(answer: Mapping[str, Any]) -> str | None:

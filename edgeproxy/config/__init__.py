@@ -6,7 +6,19 @@ over the file, `loading` reads.
 
 from edgeproxy.config.flags import NO_FLAGS, Flags
 from edgeproxy.config.loading import data_of, from_flags, load, needs_restart, reread
-from edgeproxy.config.model import Config, Edge, Ledger, Limits, Listen, Site, SiteCache, SiteOrigin, SiteRecovery, Telemetry
+from edgeproxy.config.model import (
+    Config,
+    Edge,
+    Ledger,
+    Limits,
+    Listen,
+    Site,
+    SiteCache,
+    SiteOrigin,
+    SiteRecovery,
+    SiteServiceWorker,
+    Telemetry,
+)
 
 __all__ = [
     "NO_FLAGS",
@@ -20,6 +32,7 @@ __all__ = [
     "SiteCache",
     "SiteOrigin",
     "SiteRecovery",
+    "SiteServiceWorker",
     "Telemetry",
     "data_of",
     "from_flags",

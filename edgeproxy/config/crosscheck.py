@@ -41,12 +41,24 @@ def cross_faults(raw: Raw, named: Named) -> Iterator[str]:
     yield from _data(raw, named)
     yield from _cache_bounds(raw)
     yield from _https(raw, named)
+    yield from _workers(raw)
     yield from cosigner_faults(_table(raw, "ledger"))
 
 
 def _sites(raw: Raw) -> Iterator[str]:
     if raw.get("site", []) == []:
         yield "site: none; allowed: at least one [[site]] with hosts and origins, or --origin URL"
+
+
+def _workers(raw: Raw) -> Iterator[str]:
+    ledger = raw.get("ledger")
+    if not isinstance(ledger, Mapping) or ledger.get("publish") is not False:
+        return
+    for index, site in enumerate(_site_tables(raw)):
+        worker = site.get("service_worker")
+        if isinstance(worker, Mapping) and worker.get("mode") in ("on", "observe"):
+            path = path_text(("site", index, "service_worker", "mode"))
+            yield f"{path}: browsers need the ledger for their proofs, which is not public; allowed: with ledger.publish = true"
 
 
 def _hosts(raw: Raw, named: Named) -> Iterator[str]:

@@ -17,7 +17,6 @@ from edgeproxy.config.values import Unfit
 
 NOT_YET: Mapping[str, str] = {
     "ledger.retention": "retention is not in this version; allowed: leave it out",
-    "site.service_worker": "the service worker is not in this version; allowed: leave it out",
 }
 """Keys that the project has announced and that this version refuses, so that nobody believes them to work."""
 

@@ -27,6 +27,8 @@ class Flags:
     admin: str | None = None
     data: str | None = None
     workers: str | None = None
+    service_worker: str | None = None
+    """Mode of the service worker of the one site that `origins` make; the demo's is on."""
 
 
 NO_FLAGS = Flags()
@@ -81,6 +83,8 @@ def _overlay_site(raw: dict[str, Any], flags: Flags, named: dict[KeyPath, str]) 
     if flags.origins:
         site["origins"] = list(flags.origins)
         named[("site", 0, "origins")] = "--origin"
+    if flags.service_worker:
+        site.setdefault("service_worker", {"mode": flags.service_worker})
     if flags.hosts:
         site["hosts"] = list(flags.hosts)
         named[("site", 0, "hosts")] = "--host"

@@ -69,7 +69,7 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     fixed = (
         *(("edge", key) for key in ("node", "data", "workers")),
         *(("listen", key) for key in ("admin", "admin_public", "admin_hosts")),
-        *(("ledger", key) for key in type(old.ledger).model_fields if key != "publish"),
+        *(("ledger", key) for key in type(old.ledger).model_fields if key not in ("publish", "keep_versions", "keep_for")),
         # Until there is an address for HTTPS, nothing of [acme] is in use.
         *(("acme", key) for key in type(old.acme).model_fields if key != "forward_challenges" and old.listen.https),
         *(("telemetry", key) for key in type(old.telemetry).model_fields),

@@ -105,6 +105,8 @@ class Ledger(Table):
     batch_delay: Annotated[float, PlainValidator(values.duration(at_most=10.0))] = 0.1
     batch_size: Annotated[int, PlainValidator(values.whole(1, 256))] = 256
     publish: Switch = True
+    keep_versions: Annotated[int, PlainValidator(values.whole(1, 100_000))] = 10
+    keep_for: Duration = 30 * 86_400.0
     ml_dsa: Switch = False
     validators: Annotated[tuple[LedgerValidator, ...], BeforeValidator(values.listed("[[ledger.validators]] tables"))] = ()
     quorum: Annotated[int | None, PlainValidator(values.whole(1, 1_000))] = None
@@ -251,6 +253,30 @@ class SiteRecovery(Table):
     max_stale: Duration = 7 * 86_400.0
     stale_after: Duration = 2.0
     override: Switch = False
+    quota: Size = 1 << 30
+
+
+class SiteServiceWorker(Table):
+    """`[site.service_worker]`: what visitors' browsers do for the site when the edge is out of reach.
+
+    `mirrors` are asked when the edge is; `mirror_keys` are verifier keys of other edges among them. `own` says what becomes of
+    ours where the site turns out to have a service worker itself.
+    """
+
+    mode: Annotated[str, PlainValidator(values.matching(r"off|observe|on", "a mode", '"off", "observe", "on"'))] = "off"
+    percent: Annotated[int, PlainValidator(values.whole(0, 100))] = 100
+    csp: Annotated[str, PlainValidator(values.matching(r"respect|extend", "a choice", '"respect", "extend"'))] = "extend"
+    own: Annotated[str, PlainValidator(values.matching(r"yield|ignore", "a choice", '"yield", "ignore"'))] = "yield"
+    mirrors: Annotated[
+        tuple[Annotated[str, PlainValidator(values.parse_mirror)], ...], BeforeValidator(values.listed("URLs", most=16))
+    ] = ()
+    mirror_keys: Annotated[
+        tuple[Annotated[str, PlainValidator(values.parse_verifier_key)], ...],
+        BeforeValidator(values.listed("verifier keys", most=16)),
+    ] = ()
+    max_stale: Annotated[float, PlainValidator(values.duration(at_least=1.0))] = 7 * 86_400.0
+    cache_bytes: Annotated[int, PlainValidator(values.size(at_least=1 << 20))] = 50 << 20
+    navigation_timeout: Annotated[float, PlainValidator(values.duration(at_least=0.1, at_most=60.0))] = 8.0
 
 
 class SiteOrigin(Table):
@@ -285,10 +311,12 @@ class Site(Table):
 
     hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(values.listed("host names", least=1))]
     origins: Annotated[tuple[Origin, ...], BeforeValidator(values.listed("origins", least=1))]
+    memento: Switch = False
     cache: SiteCache = Field(default_factory=SiteCache)
     recovery: SiteRecovery = Field(default_factory=SiteRecovery)
     tls: SiteTls = Field(default_factory=SiteTls)
     origin: SiteOrigin = Field(default_factory=SiteOrigin)
+    service_worker: SiteServiceWorker = Field(default_factory=SiteServiceWorker)
 
     @property
     def name(self) -> str:

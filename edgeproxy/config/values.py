@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from edgeproxy.errors import ProofRefused, StartError
-from edgeproxy.ledger.note_keys import ED25519, parse_verifier
+from edgeproxy.ledger.note_keys import ED25519, Verifier, parse_verifier
 from edgeproxy.serving import addresses
 from edgeproxy.serving.addresses import Address
 
@@ -314,26 +314,62 @@ def parse_http_url(value: Any) -> str:
     return str(value)
 
 
+def parse_mirror(value: Any) -> str:
+    """Where a mirror's files begin: an absolute URL without query, fragment or password, and without the slash at its end."""
+    allowed = '"https://HOST[:PORT][/PATH]", without query or password'
+    try:
+        parts = urlsplit(parse_http_url(value))
+    except Unfit:
+        raise Unfit("is not the URL of a mirror", allowed) from None
+    if parts.scheme == "http" and not _is_this_machine(parts.hostname or ""):
+        # A page over HTTPS may not fetch it (Mixed Content), and others have no service worker (Secure Contexts).
+        raise Unfit("is a mirror without HTTPS, which browsers do not ask", allowed)
+    plain = value.isascii() and value.isprintable() and " " not in value
+    if parts.query or parts.fragment or "@" in parts.netloc or not plain or len(value) > 1024:
+        raise Unfit("is not the URL of a mirror", allowed)
+    return str(value).rstrip("/")
+
+
+def _is_this_machine(host: str) -> bool:
+    ip = as_ip(host)
+    return host == "localhost" or host.endswith(".localhost") if ip is None else ip.is_loopback
+
+
+def parse_verifier_key(value: Any) -> str:
+    """The public key of a log, as `edgeproxy ledger head` prints it (C2SP signed-note)."""
+    allowed = 'NAME+HASH+KEY, as "edgeproxy ledger head" prints it on the other edge'
+    verifier = _verifier(value, allowed)
+    if verifier.kind != ED25519:
+        raise Unfit("is not the key of a log", allowed)
+    return str(verifier)
+
+
 def parse_cosigner_key(value: Any) -> str:
     """The verifier key of one who cosigns (C2SP tlog-cosignature)."""
     allowed = 'the key that `edgeproxy validator init` printed, like "validator.example.org+1a2b3c4d+BE5d…"'
-    try:
-        verifier = parse_verifier(value if isinstance(value, str) else "")
-    except ProofRefused as error:
-        raise Unfit(f"is not a verifier key ({error.text})", allowed) from None
+    verifier = _verifier(value, allowed)
     if verifier.kind == ED25519:
         raise Unfit("is the key of a log, which does not cosign", allowed)
     return str(verifier)
 
 
-def listed(what: str, *, least: int = 0) -> Callable[[Any], tuple[Any, ...]]:
-    """A check that a value is a list of at least `least` items; the items are judged one by one, under their index."""
+def _verifier(value: Any, allowed: str) -> Verifier:
+    try:
+        return parse_verifier(value if isinstance(value, str) else "")
+    except ProofRefused as error:
+        raise Unfit(f"is not a verifier key ({error.text})", allowed) from None
+
+
+def listed(what: str, *, least: int = 0, most: int | None = None) -> Callable[[Any], tuple[Any, ...]]:
+    """A check that a value is a list of `least` to `most` items; the items are judged one by one, under their index."""
 
     def parse(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise Unfit("is not a list", f"a list of {what}")
         if len(value) < least:
             raise Unfit("is empty", f"at least one of {what}")
+        if most is not None and len(value) > most:
+            raise Unfit("is too long", f"up to {most} {what}")
         return tuple(value)
 
     return parse

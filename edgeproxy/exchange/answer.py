@@ -32,6 +32,7 @@ from edgeproxy.errors import Corrupt, EdgeError, OriginError, OriginFailing, Ori
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.ahead import ReadAhead
 from edgeproxy.exchange.block_api import BlockApi
+from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.cache import Cache, Found
 from edgeproxy.exchange.consequences import Consequences
 from edgeproxy.exchange.deliver import Delivery
@@ -40,6 +41,7 @@ from edgeproxy.exchange.failures import failure_of
 from edgeproxy.exchange.fetcher import FAILING, Fetcher, Question
 from edgeproxy.exchange.flights import Alone, Failed, Flight, Incoming, Outcome, Refreshed
 from edgeproxy.exchange.ledger_files import LedgerFiles
+from edgeproxy.exchange.memento import Mementos
 from edgeproxy.exchange.own import OwnAnswers
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.upgrade import open_upgrade
@@ -73,6 +75,7 @@ class Parts:
     tracing: Tracing
     ledger: LedgerFiles
     blocks: BlockApi
+    browser: BrowserPaths
 
 
 class Answerer:
@@ -82,7 +85,8 @@ class Answerer:
         self._cache = parts.cache
         self._fetcher = parts.fetcher
         self._delivery = parts.delivery
-        self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks)
+        self._own = OwnAnswers(parts.delivery, parts.ledger, parts.blocks, parts.browser)
+        self._mementos = Mementos(parts.cache, parts.delivery, self._own)
         self._consequences = Consequences(parts.cache, parts.fetcher, parts.recorder)
         self._clock = parts.clock
         self._tracing = parts.tracing
@@ -112,6 +116,8 @@ class Answerer:
         if secure is not None and secure.redirect and not exchange.is_secure and not is_challenge(request):
             exchange.outcome, exchange.reason = "own", "redirect"
             await self._own.redirect(exchange, secure.location(request.host, request.target))
+        elif exchange.site.memento and self._mementos.covers(exchange):
+            await self._mementos.answer(exchange)
         elif request.target.startswith("/.edge/") or request.target == "/.edge":
             exchange.outcome = "own"
             await self._own.edge_path(exchange)
@@ -143,7 +149,10 @@ class Answerer:
                 found = replace(found, corrupt=True)
             stored = found.resident.stored if found.resident else None
             absent = Reason.VARY_MISS if found.varies else Reason.CORRUPT if found.corrupt else Reason.MISS
-            decision = plan(request, stored, self._clock.now(), site.policy, found.mark, absent=absent)
+            now = self._clock.now()
+            decision = plan(
+                request, stored, now, site.policy, found.mark, absent=absent, pinned=found.pinned, refused=found.refused
+            )
             span.update({names.PLAN: type(decision).__name__, names.REASON: decision.reason})
             if stored is not None and stored.height is not None:
                 span.set(names.BLOCK_HEIGHT, stored.height)

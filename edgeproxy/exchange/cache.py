@@ -2,20 +2,25 @@
 
 Owns: index, memory tier and rules together, and the way from a version in the ledger to a `Resident`. Must not talk to an origin
 or a client. A version that fails its proof is quarantined here, and the one before it takes its place.
+
+Under a rollback the memory tier holds, under the same key, the version that is served: a resident that is `pinned` for all of its
+life. Ready answers of a resident count only while its generation is that of the rules, and only who looked up under those very
+rules gives it that generation: so what was made ready before a rollback or a release is never sent after it.
 """
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from edgeproxy.caching import freshness, tags
+from edgeproxy.caching import freshness, tags, vary
 from edgeproxy.caching.key import key_of_target, key_prefix, primary_key
 from edgeproxy.caching.model import Height, Mark, Policy
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StoreError
 from edgeproxy.exchange.index import Entry, Index
-from edgeproxy.exchange.resident import Resident
+from edgeproxy.exchange.resident import ALWAYS, Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.digests import site_salt
 from edgeproxy.ledger.fold import Version
@@ -34,7 +39,11 @@ log = logging.getLogger("edgeproxy.cache")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the cache has for a request. `resident` is None on a miss; `varies` then says that other variants exist."""
+    """What the cache has for a request. `resident` is None on a miss; `varies` then says that other variants exist.
+
+    `pinned`: a rollback chose it, and it is served whatever its age. `refused`: what is answered instead where a rollback says
+    that the origin is not asked, 0 when none does.
+    """
 
     key: str
     entry: Entry | None = None
@@ -43,6 +52,8 @@ class Found:
     varies: bool = False
     corrupt: bool = False
     """The newest version failed its proof; `resident` is an older one, or None."""
+    pinned: bool = False
+    refused: int = 0
 
 
 class Cache:
@@ -63,6 +74,9 @@ class Cache:
         self.genesis_salt = salt
         self._salts: dict[str, bytes] = {}
         self._loading: dict[str, asyncio.Task[Resident | None]] = {}
+        self._pinning: dict[tuple[str, Height], asyncio.Task[Resident | Corrupt | StoreError]] = {}
+        self.keeping = asyncio.Lock()
+        """Held while a rollback is written, and while bodies are evicted: none goes that a rollback just pinned."""
 
     def salt(self, site: str) -> bytes:
         """The salt of a site's URL digests, derived from the genesis block."""
@@ -88,18 +102,23 @@ class Cache:
     async def find(self, site: Site, request: Request, now: Instant) -> Found:
         """The entry that `request` selects, in memory and proved. Raises nothing: what is damaged is as if it were not there."""
         key = self.key(site, request)
+        if self.adopt is not None:
+            slot = self.index.slot(key)
+            if slot is None or slot.select(request) is None:
+                await self.adopt(site, request.url, key, request)
+        if self.rules.rollbacks:
+            pinned = await self._find_pinned(site, key, request, now)
+            if pinned is not None:
+                return pinned
         slot = self.index.slot(key)
         entry = None if slot is None else slot.select(request)
-        if entry is None and self.adopt is not None and await self.adopt(site, request.url, key, request):
-            slot = self.index.slot(key)
-            entry = None if slot is None else slot.select(request)
         if slot is None:
             return Found(key)
         if entry is None:
             return Found(key, varies=True)
         resident = entry.pending or self.tier.get(entry.tier_key)
         corrupt = False
-        if resident is None:
+        if resident is None or resident.pinned:
             newest = entry.versions[-1] if entry.versions else None
             resident = await self._load_once(site, entry)
             corrupt = newest is not None and (not entry.versions or entry.versions[-1] is not newest)
@@ -108,13 +127,108 @@ class Cache:
         entry.used = now
         return Found(key, entry, resident, self.judge(site, entry, resident), corrupt=corrupt)
 
+    # --- under a rollback ---
+
+    async def _find_pinned(self, site: Site, key: str, request: Request, now: Instant) -> Found | None:
+        """What a rollback says is served; None when none covers `key`, or when it leaves what was not stored then to the origin.
+
+        A version that fails its proof is set aside, and the one before it takes its place.
+        """
+        corrupt = False
+        while (rule := self.rules.rolled_back(site.name, key)) is not None:
+            chosen = self._chosen_at(key, request, rule.to)
+            if chosen is None:
+                return Found(key, corrupt=corrupt, refused=404) if rule.absent == "refuse" else None
+            entry, version = chosen
+            resident = self.tier.get(entry.tier_key)
+            if resident is None or not resident.pinned or resident.stored.height != version.height:
+                loaded = await self._load_pinned_once(site, entry, version)
+                if isinstance(loaded, Corrupt):
+                    corrupt = True
+                    continue
+                if isinstance(loaded, StoreError):
+                    log.error("cannot read block %d: %s", version.height, loaded)
+                    return Found(key, entry, corrupt=corrupt, refused=503) if rule.absent == "refuse" else None
+                if self.rules.rolled_back(site.name, key) != rule:
+                    continue
+                resident = loaded
+            # No other step in between: the rules that chose it are those of this generation.
+            resident.generation = self.rules.generation
+            entry.used = now
+            return Found(key, entry, resident, corrupt=corrupt, pinned=True)
+        return None
+
+    def version_at(self, entry: Entry, height: Height) -> Version | None:
+        """The newest version of `entry` at or below `height` whose body is still there."""
+        count = bisect_right(entry.versions, height, key=_height)
+        return entry.versions[count - 1] if count else None
+
+    def _chosen_at(self, key: str, request: Request, height: Height) -> tuple[Entry, Version] | None:
+        """The variant for `request` among those that were there at `height`, and its version then."""
+        slot = self.index.slot(key)
+        if slot is None:
+            return None
+        there = [(version, entry) for entry in slot.entries if (version := self.version_at(entry, height)) is not None]
+        # The order of writing then, which is not that of now.
+        there.sort(key=lambda pair: pair[0].height)
+        entry = vary.select([entry for _, entry in there], request)
+        return next(((entry, version) for version, each in there if each is entry), None) if entry is not None else None
+
+    def select(self, site: Site, key: str, request: Request) -> Entry | None:
+        """The variant that answers `request` now, by the rollback in force if there is one."""
+        slot = self.index.slot(key)
+        if slot is None:
+            return None
+        if self.rules.rollbacks and (rule := self.rules.rolled_back(site.name, key)) is not None:
+            chosen = self._chosen_at(key, request, rule.to)
+            if chosen is not None:
+                return chosen[0]
+        return slot.only or slot.select(request)
+
+    def _is_overruled(self, entry: Entry) -> bool:
+        """Whether a rollback has another version than the newest served for `entry`, or none at all."""
+        rule = self.rules.rolled_back(entry.site, entry.key)
+        if rule is None:
+            return False
+        slot = self.index.slot(entry.key)
+        there = slot is not None and any(self.version_at(each, rule.to) is not None for each in slot.entries)
+        return there or rule.absent == "refuse"
+
+    async def _load_pinned_once(self, site: Site, entry: Entry, version: Version) -> Resident | Corrupt | StoreError:
+        """Load a pinned version from disk; whoever asks meanwhile waits for the same load."""
+        which = (entry.tier_key, version.height)
+        loading = self._pinning.get(which)
+        if loading is None:
+            loading = self._pinning[which] = spawn(self._load_pinned(site, entry, version), name="load")
+            loading.add_done_callback(lambda _: self._pinning.pop(which, None))
+        return await asyncio.shield(loading)
+
+    async def _load_pinned(self, site: Site, entry: Entry, version: Version) -> Resident | Corrupt | StoreError:
+        try:
+            resident = await self.prove(site, entry, version)
+        except Corrupt as error:
+            await self.set_aside(entry, version, error)
+            return error
+        except StoreError as error:
+            return error
+        resident.pinned, resident.fresh_until = True, ALWAYS
+        rule = self.rules.rolled_back(entry.site, entry.key)
+        if rule is not None and self.version_at(entry, rule.to) is version:
+            self.keep(entry, resident)
+            self.on_resident(site, resident)
+        return resident
+
+    # --- judged and kept ---
+
     def judge(self, site: Site, entry: Entry, resident: Resident) -> Mark:
         """What the rules say of a resident now, and when it stops being fresh; kept until the rules change."""
         if resident.generation != self.rules.generation:
             resident.mark = self.rules.mark(
                 Height(resident.floor - 1), site=site.name, url=entry.key, tags=resident.tags, groups=resident.groups
             )
-            resident.generation = self.rules.generation
+            if not self.rules.rollbacks or not self._is_overruled(entry):
+                # While a rollback overrules it, no answer of it is ever ready.
+                resident.generation = self.rules.generation
         mark = resident.mark if resident.mark.value >= entry.held.value else entry.held
         if mark is not Mark.NONE:
             resident.fresh_until = Instant(0)
@@ -123,7 +237,7 @@ class Cache:
     def describe(self, entry: Entry, resident: Resident, policy: Policy) -> None:
         """Fill in what follows from the stored head under a site's policy."""
         stored = resident.stored
-        if entry.selecting:
+        if entry.selecting and (stored.height is None or (entry.versions and stored.height == entry.versions[-1].height)):
             entry.fields = stored.fields
         resident.tags = tags.tags(stored.fields, policy)
         resident.groups = tags.cache_groups(stored.fields)
@@ -135,15 +249,19 @@ class Cache:
             resident = entry.pending or self.tier.get(entry.tier_key)
             if resident is not None and entry.site in sites:
                 self.describe(entry, resident, sites[entry.site].policy)
+                if resident.pinned:
+                    resident.fresh_until = ALWAYS
                 resident.generation = -1
                 resident.answers.clear()
 
     def keep(self, entry: Entry, resident: Resident) -> None:
-        """Put a resident into the memory tier, under its budget."""
+        """Put a resident into the memory tier, under its budget; the newest version only where no rollback overrules it."""
         if entry.tier_key != entry.key:
             # Once there are variants nothing may be found under the bare key any more.
             self.tier.remove(entry.key)
         resident.tier_key = entry.tier_key
+        if self.rules.rollbacks and not resident.pinned and self._is_overruled(entry):
+            return
         stored_text = sum(len(name) + len(value) for name, value in resident.stored.fields.lines)
         body = resident.body.value if resident.body else b""
         resident.size = len(body) + 3 * stored_text + 1024
@@ -163,7 +281,7 @@ class Cache:
             try:
                 resident = await self.prove(site, entry, version)
             except Corrupt as error:
-                await self._set_aside(entry, version, error)
+                await self.set_aside(entry, version, error)
                 continue
             except StoreError as error:
                 log.error("cannot read block %d: %s", version.height, error)
@@ -175,7 +293,10 @@ class Cache:
         return None
 
     async def prove(self, site: Site, entry: Entry, version: Version) -> Resident:
-        """Read one version and prove block, head and body against each other; memory is left alone. Raises StoreError."""
+        """Read one version and prove block, head and body against each other; the memory tier is not touched.
+
+        Raises Corrupt, with the field `digest` when it is the body; StoreError.
+        """
         with (current_span() or Span()).child(
             names.VERIFY, {names.BODY_LENGTH: version.body.length, names.BLOCK_HEIGHT: version.height}
         ):
@@ -194,19 +315,24 @@ class Cache:
         self.describe(entry, resident, site.policy)
         return resident
 
-    async def _set_aside(self, entry: Entry, version: Version, error: Corrupt) -> None:
+    async def set_aside(self, entry: Entry, version: Version, error: Corrupt) -> None:
         """Quarantine what failed its proof. The version before it may be used, but only as a stale one."""
         self.on_corrupt(entry, version, error)
         if "digest" in error.fields:
             await self.bodies.quarantine(version.body.digest)
-        entry.held = Mark.SOFT
+        if entry.versions and entry.versions[-1] is version:
+            entry.held = Mark.SOFT
         self.index.drop(entry, version)
 
     async def body_failed(self, entry: Entry, resident: Resident, error: Corrupt) -> None:
         """A body failed its proof while it was being streamed."""
         self.tier.remove(resident.tier_key)
         for version in [v for v in entry.versions if v.body.digest == resident.ref.digest]:
-            await self._set_aside(entry, version, error)
+            await self.set_aside(entry, version, error)
+
+
+def _height(version: Version) -> Height:
+    return version.height
 
 
 def _say_corrupt(entry: Entry, version: Version, error: Corrupt) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from edgeproxy.caching import freshness, preconditions, status
+from edgeproxy.caching.memento import links_of_original
 from edgeproxy.caching.model import Reason, StoredResponse
 from edgeproxy.caching.preconditions import NotModified, Partial, Unsatisfiable, Whole
 from edgeproxy.clock import Clock, Instant
@@ -71,6 +72,18 @@ def judge(request: Request, stored: StoredResponse, etag: str | None, length: in
     )
 
 
+def memento_lines(url: str) -> tuple[tuple[str, str], ...]:
+    """What the original `url` of a site with mementos says in every answer: that it heeds a date, and where its versions are."""
+    scheme, _, rest = url.partition("://")
+    base = f"{scheme}://{rest.partition('/')[0]}"
+    return ("Vary", "accept-datetime"), ("Link", links_of_original(base, url))
+
+
+def _is_original(exchange: Exchange) -> bool:
+    request = exchange.request
+    return exchange.site.memento and request.method in ("GET", "HEAD") and not request.target.startswith("/.edge")
+
+
 def verify_attributes(stored: StoredResponse) -> dict[str, int]:
     """Of a `body.verify` span."""
     height = {} if stored.height is None else {names.BLOCK_HEIGHT: int(stored.height)}
@@ -94,7 +107,8 @@ class Delivery:
         exchange.block = stored.height
         exchange.reason = reason
         age = freshness.current_age(stored, now)
-        ttl = (resident.fresh_until - now) // 1000 if resident.fresh_until else -age
+        until = freshness.fresh_until(stored, exchange.site.policy) if resident.pinned else resident.fresh_until
+        ttl = (until - now) // 1000 if until else -age
         if forwarded:
             exchange.detail = reason
             told = exchange.cache_status()
@@ -102,6 +116,16 @@ class Delivery:
             told = status.cache_status_hit(reason, ttl)
         fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
         fields = fields.plus(("Age", str(age)), ("Cache-Status", told))
+        await self._send(exchange, chosen, fields, stored.status, resident)
+
+    async def archived(self, exchange: Exchange, resident: Resident, told: Fields) -> None:
+        """Answer with an earlier version; `told` is said in place of what its head said of its own time. Raises as above."""
+        stored = resident.stored
+        chosen = choose(exchange.request, resident, self._clock.now())
+        exchange.block = stored.height
+        fields = heads.from_store(stored, chosen.form, negotiated=False)
+        fields = fields.without(heads.OF_ITS_TIME.union(exchange.site.policy.targets))
+        fields = fields.plus(*told.lines, ("Cache-Status", f"edgeproxy;hit;detail={Reason.MEMENTO}"))
         await self._send(exchange, chosen, fields, stored.status, resident)
 
     async def body_alone(self, exchange: Exchange, resident: Resident, fields: Fields) -> None:
@@ -112,6 +136,12 @@ class Delivery:
 
     async def _send(self, exchange: Exchange, chosen: Chosen, fields: Fields, code: int, resident: Resident) -> None:
         form = chosen.form
+        modified = resident.stored.fields.get("last-modified")
+        if resident.pinned and preconditions.is_failed(exchange.request, status=code, etag=form.etag, last_modified=modified):
+            failed = fields.without(frozenset(("repr-digest", "content-type")))
+            await self.head(exchange, 412, failed, 0)
+            await exchange.stream.finish()
+            return
         match chosen.verdict:
             case NotModified():
                 await self.head(exchange, 304, heads.not_modified(fields), None)
@@ -200,6 +230,8 @@ class Delivery:
         hsts = exchange.site.told_to_stay_secure(exchange.request.scheme)
         if hsts is not None and "strict-transport-security" not in fields:
             lines.append(("Strict-Transport-Security", hsts))
+        if code >= 200 and _is_original(exchange) and "memento-datetime" not in fields:
+            lines.extend(memento_lines(exchange.request.url))
         lines.append(("Server-Timing", self._timing(exchange)))
         await exchange.stream.send_head(code, fields.plus(*lines), length)
 

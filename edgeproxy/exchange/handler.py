@@ -79,6 +79,8 @@ class EdgeHandler:
         self._tracing = reporting.tracing
         self.challenge: Challenge | None = None
         """Who knows the answers to challenges of certificate authorities."""
+        self.look: Callable[[Exchange], None] = lambda exchange: None
+        """Shown each exchange that asks for the script of a service worker, once it is answered."""
         self._clock = clock
         self._seconds = clock.seconds
         self._rules = cache.rules
@@ -152,7 +154,7 @@ class EdgeHandler:
             return None
         key = self._cache.key(site, request)
         slot = self._cache.index.slot(key)
-        entry = None if slot is None else slot.only or slot.select(request)
+        entry = self._cache.select(site, key, request)
         shape = shape_of(request, own_target=key != request.url)
         if slot is None or entry is None or shape is None:
             return None
@@ -223,6 +225,8 @@ class EdgeHandler:
 
     def _report(self, exchange: Exchange) -> None:
         stream, metrics = exchange.stream, exchange.metrics
+        if "service-worker" in exchange.request.fields:
+            self.look(exchange)
         seconds = self._clock.monotonic() - stream.started
         setattr(metrics, exchange.outcome, getattr(metrics, exchange.outcome) + 1)
         metrics.bytes += stream.bytes_sent

@@ -32,6 +32,12 @@ _IN_NOT_MODIFIED = frozenset(
 )
 
 
+OF_ITS_TIME = frozenset(
+    ("cache-control", "cdn-cache-control", "clear-site-data", "expires", "pragma", "set-cookie", "surrogate-control")
+)
+"""Said to those who asked then, and not to those who look at it later."""
+
+
 @dataclass(frozen=True, slots=True)
 class Form:
     """A body ready to be sent in one coding. `data` is None when it is streamed from disk (identity only)."""

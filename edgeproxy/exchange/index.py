@@ -4,10 +4,11 @@ Owns: the mapping from key to entries and the count of references to each body. 
 an entry may be used; that is `caching.plan` and the rules.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 
 from edgeproxy.caching import vary
-from edgeproxy.caching.model import Digest, Mark, Selecting
+from edgeproxy.caching.model import Digest, Height, Mark, Selecting
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.ledger.fold import Version
 from edgeproxy.wire.fields import Fields
@@ -97,6 +98,10 @@ class Named:
         return self._heads.get(digest, ())
 
 
+def _height(version: Version) -> Height:
+    return version.height
+
+
 class Index:
     """Keys to slots, and how many versions name each body."""
 
@@ -127,8 +132,11 @@ class Index:
         return entry
 
     def add(self, entry: Entry, version: Version) -> None:
-        """A block was committed for `entry`."""
-        entry.versions.append(version)
+        """A block was committed for `entry`, or an older one turned out to be of it."""
+        if entry.versions and entry.versions[-1].height > version.height:
+            insort(entry.versions, version, key=_height)
+        else:
+            entry.versions.append(version)
         self._body_uses[version.body.digest] = self._body_uses.get(version.body.digest, 0) + 1
         if self._named is not None:
             self._named.add(version)
@@ -150,11 +158,9 @@ class Index:
             self._remove(entry)
         return left <= 0
 
-    def drop_body(self, digest: Digest) -> None:
-        """Forget every version that names `digest`: its bytes are gone."""
-        for entry in list(self.entries()):
-            for version in [version for version in entry.versions if version.body.digest == digest]:
-                self.drop(entry, version)
+    def uses(self, digest: Digest) -> int:
+        """How many versions name a body."""
+        return self._body_uses.get(digest, 0)
 
     def named(self) -> Named:
         """Versions by the digest of their head and body. Made when it is first asked for (a third of a second for a million
@@ -176,6 +182,10 @@ class Index:
         slot.settle()
         if not slot.entries:
             del self._slots[entry.key]
+
+    def slots(self) -> list[Slot]:
+        """All slots that there are now, for a walk that takes its time."""
+        return list(self._slots.values())
 
     def entries(self) -> Iterator[Entry]:
         for slot in self._slots.values():

@@ -100,4 +100,3 @@ class LedgerFiles:
             coded = await asyncio.to_thread(zlib.compress, data, _GZIP_LEVEL, zlib.MAX_WBITS | 16)
             self._coded.put(tile.path, coded, len(coded))
         return tagged(request, coded, fields.plus(("Content-Encoding", "gzip")))
-

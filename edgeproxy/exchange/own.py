@@ -9,11 +9,13 @@ from edgeproxy.caching import status
 from edgeproxy.caching.model import Reason
 from edgeproxy.errors import ClientGone, Corrupt
 from edgeproxy.exchange.block_api import BlockApi, WholeBody
+from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.deliver import Delivery
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.ledger_files import LedgerFiles
-from edgeproxy.exchange.pages import error_page
+from edgeproxy.exchange.pages import Page, error_page
 from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.messages import Request
 
 _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
@@ -21,10 +23,11 @@ _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 class OwnAnswers:
     """Writes them to streams."""
 
-    def __init__(self, delivery: Delivery, ledger: LedgerFiles, blocks: BlockApi) -> None:
+    def __init__(self, delivery: Delivery, ledger: LedgerFiles, blocks: BlockApi, browser: BrowserPaths) -> None:
         self._delivery = delivery
         self._ledger = ledger
         self._blocks = blocks
+        self._browser = browser
 
     async def options(self, exchange: Exchange) -> None:
         """Which methods there are at all (RFC 9110 section 9.3.7)."""
@@ -38,7 +41,10 @@ class OwnAnswers:
 
     async def edge_path(self, exchange: Exchange) -> None:
         """A path under /.edge/: the origin is never asked, so what is not here is nowhere."""
-        page = await self._ledger.answer(exchange.request) or await self._blocks.answer(exchange.request)
+        found = await self._browser.answer(exchange)
+        request = found if isinstance(found, Request) else exchange.request
+        page: Page | WholeBody | None = found if isinstance(found, Page) else None
+        page = page or await self._ledger.answer(request) or await self._blocks.answer(request)
         if page is None:
             await self.page(exchange, 404)
             return
@@ -72,7 +78,7 @@ class OwnAnswers:
             if isinstance(exchange.reason, Reason):
                 exchange.detail = exchange.reason
             fields = fields.plus(("Cache-Status", exchange.cache_status()))
-        elif exchange.reason is Reason.ONLY_IF_CACHED:
+        elif exchange.reason is Reason.ONLY_IF_CACHED or exchange.reason is Reason.ROLLBACK:
             fields = fields.plus(("Cache-Status", status.cache_status_refused(exchange.reason)))
         await self._delivery.head(exchange, code, fields, len(page.body))
         with contextlib.suppress(ClientGone):

@@ -6,12 +6,13 @@ memory of it, and holds as long as the rules, the response and its freshness und
 
 from functools import lru_cache
 
+from edgeproxy.caching import freshness
 from edgeproxy.caching.model import Mark, Reason, Serve
 from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
-from edgeproxy.exchange.deliver import choose
+from edgeproxy.exchange.deliver import choose, memento_lines
 from edgeproxy.exchange.heads import IDENTITY
 from edgeproxy.exchange.resident import Answer, Resident
 from edgeproxy.exchange.site import Site
@@ -23,7 +24,10 @@ from edgeproxy.wire.negotiate import PREFERENCE, select_coding
 
 # Fields that make the answer depend on more than the shape; such requests take the long way.
 _COLD = frozenset(
-    ("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma", "authorization", "expect", "max-forwards")
+    (
+        *("range", "if-range", "if-match", "if-unmodified-since", "cache-control", "pragma"),
+        *("authorization", "expect", "max-forwards", "accept-datetime", "service-worker"),
+    )
 )
 
 PLAIN_GET = parse_request_head(b"GET / HTTP/1.1\r\nHost: plain\r\n\r\n", Limits())
@@ -71,12 +75,12 @@ def answer_key(shape: str, ranked: tuple[str, ...], resident: Resident) -> str:
 
 
 def make_answer(resident: Resident, request: Request, url: str, site: Site, now: Instant) -> Answer | None:
-    """The answer to `request`, for `url` of `site`; None when it is no plain fresh hit with a block."""
+    """The answer to `request`, for `url` of `site`; None when it is no plain hit with a block, fresh or pinned."""
     stored = resident.stored
     if resident.mark is not Mark.NONE or stored.height is None or resident.body is None:
         return None
-    decision = plan(request, stored, now, site.policy, Mark.NONE)
-    if not isinstance(decision, Serve) or decision.reason is not Reason.FRESH:
+    decision = plan(request, stored, now, site.policy, Mark.NONE, pinned=resident.pinned)
+    if not isinstance(decision, Serve) or decision.reason not in (Reason.FRESH, Reason.ROLLBACK):
         return None
     chosen = choose(request, resident, now)
     fields = heads.from_store(stored, chosen.form, negotiated=resident.compressible)
@@ -91,20 +95,23 @@ def make_answer(resident: Resident, request: Request, url: str, site: Site, now:
     hsts = site.told_to_stay_secure(url.partition(":")[0])
     if hsts is not None and "strict-transport-security" not in stored.fields:
         fields = fields.plus(("Strict-Transport-Security", hsts))
+    if site.memento:
+        fields = fields.plus(*memento_lines(url))
     if request.method == "HEAD":
         body = b""
     return Answer(
         stored,
         encode_response_head(status, Fields(fields))[:-2],
         body,
-        resident.fresh_until,
+        freshness.fresh_until(stored, site.policy) if resident.pinned else resident.fresh_until,
         hit_suffix(
             site=site.name,
             method=request.method,
             url=url,
             status=status,
             length=len(body),
-            cache=Reason.FRESH,
+            cache=decision.reason,
             block=stored.height,
         ),
+        decision.reason,
     )

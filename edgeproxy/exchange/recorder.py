@@ -22,7 +22,7 @@ from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.digests import sha256
-from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, PurgeNames, StoreDraft
+from edgeproxy.ledger.drafts import BodyRef, PurgeDraft, PurgeNames, ReleaseDraft, RollbackDraft, StoreDraft
 from edgeproxy.ledger.verify import Verified
 from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.storage.forms import FormMaker
@@ -127,7 +127,7 @@ class Recorder:
         self.make_forms(site, resident)
         return resident
 
-    def _append(self, draft: StoreDraft | PurgeDraft) -> "asyncio.Future[Block]":
+    def _append(self, draft: StoreDraft | PurgeDraft | RollbackDraft | ReleaseDraft) -> "asyncio.Future[Block]":
         """Hand a draft to the sequencer, under a span of the exchange that runs here. Raises StoreError."""
         span = self._tracing.append_span(current_span() or Span(), draft)
         try:
@@ -205,7 +205,7 @@ class Recorder:
         for entry in slot.entries if slot else ():
             entry.held = Mark.MUST_VALIDATE
             resident = entry.pending or self._cache.tier.get(entry.tier_key)
-            if resident is not None:
+            if resident is not None and not resident.pinned:
                 resident.fresh_until = Instant(0)
         self._enact_behind(PurgeDraft(site.name, "url", key, "invalidate", self._clock.now(), trace))
 
@@ -241,3 +241,11 @@ class Recorder:
     async def purge(self, draft: PurgeDraft) -> Block:
         """Write a purge rule and wait until it is durable and in force; raises StoreError."""
         return await self._enact(draft)
+
+    async def set_rollbacks(self, *drafts: RollbackDraft | ReleaseDraft) -> list[Block]:
+        """Write the rules and wait until they are durable and in force, which is at one moment; raises StoreError.
+
+        While they are on their way no body is evicted: what they pin is known to who evicts.
+        """
+        async with self._cache.keeping:
+            return await asyncio.gather(*[self._append(draft) for draft in drafts])

@@ -6,7 +6,7 @@ Owns: what a hot hit needs, prepared: the forms of the body and, for each shape 
 
 from functools import lru_cache
 
-from edgeproxy.caching.model import Mark, StoredResponse
+from edgeproxy.caching.model import Mark, Reason, StoredResponse
 from edgeproxy.clock import Instant
 from edgeproxy.exchange import heads
 from edgeproxy.exchange.heads import Form
@@ -24,14 +24,18 @@ HOT = 4
 """Repeats within a second after which head and body are joined."""
 
 
+ALWAYS = Instant(2**62)
+"""`fresh_until` of what a rollback pins: no clock ends it."""
+
+
 @lru_cache(maxsize=8192)
-def _end_of_head(age: int, ttl: int) -> bytes:
+def _end_of_head(age: int, ttl: int, detail: Reason = Reason.FRESH) -> bytes:
     """What changes from second to second. Many responses have the same: those of one age and lifetime."""
-    return b"Age: %d\r\nCache-Status: edgeproxy;hit;ttl=%d;detail=fresh\r\n\r\n" % (age, ttl)
+    return b"Age: %d\r\nCache-Status: edgeproxy;hit;ttl=%d;detail=%b\r\n\r\n" % (age, ttl, detail.encode())
 
 
 class Answer:
-    """One ready answer: everything but `Age` and `ttl` is fixed."""
+    """One ready answer: everything but `Age` and `ttl` is fixed. `detail` is why it may be sent."""
 
     __slots__ = (
         "again",
@@ -40,6 +44,7 @@ class Answer:
         "block_second",
         "body",
         "born",
+        "detail",
         "fresh_until",
         "initial_age",
         "lead",
@@ -49,8 +54,17 @@ class Answer:
         "second",
     )
 
-    def __init__(self, stored: StoredResponse, lead: bytes, body: bytes, fresh_until: Instant, log_suffix: bytes) -> None:
+    def __init__(
+        self,
+        stored: StoredResponse,
+        lead: bytes,
+        body: bytes,
+        fresh_until: Instant,
+        log_suffix: bytes,
+        detail: Reason = Reason.FRESH,
+    ) -> None:
         self.born = stored.response_time // 1000
+        self.detail = detail
         self.initial_age = stored.initial_age
         self.fresh_until = fresh_until // 1000
         self.lead = lead
@@ -66,7 +80,7 @@ class Answer:
     def at(self, second: int) -> bytes | tuple[bytes, bytes]:
         """The bytes to send during this second of the wall clock."""
         if second != self.second:
-            head = self.lead + _end_of_head(self.initial_age + max(0, second - self.born), self.fresh_until - second)
+            head = self.lead + _end_of_head(self.initial_age + max(0, second - self.born), self.fresh_until - second, self.detail)
             self.ready = (head, self.body) if self.body else head
             self.second = second
             self.again = 0
@@ -84,7 +98,7 @@ class Answer:
                 head = decode_stored_head(self.lead)
                 self.block_lead = encode_status(head.status) + encode_fields(response_lines(head.fields))
             age = self.initial_age + max(0, second - self.born)
-            told = f"edgeproxy;hit;ttl={self.fresh_until - second};detail=fresh"
+            told = f"edgeproxy;hit;ttl={self.fresh_until - second};detail={self.detail}"
             self.block = self.block_lead + encode_fields((("age", str(age)), ("cache-status", told)))
             self.block_second = second
         return self.block
@@ -103,6 +117,7 @@ class Resident:
         "generation",
         "groups",
         "mark",
+        "pinned",
         "ref",
         "size",
         "stored",
@@ -121,6 +136,8 @@ class Resident:
         self.generation = -1
         """Generation of the rules that `mark` was judged under."""
         self.mark = Mark.NONE
+        self.pinned = False
+        """Loaded for a rollback, and served under it only."""
         self.floor = 0
         """Size of the ledger when the request went to the origin: rules below it are older than this response."""
         self.tags: frozenset[str] = frozenset()

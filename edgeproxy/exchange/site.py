@@ -51,6 +51,8 @@ class Site:
     host_header: str | None = None
     """`Host` sent to the origin; None passes on the client's."""
     trusted_proxies: tuple[str, ...] = ()
+    memento: bool = False
+    """Earlier versions may be asked for (RFC 7089)."""
     secure: Secure | None = None
     """None where HTTPS is not listened for."""
 

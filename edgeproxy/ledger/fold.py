@@ -15,9 +15,9 @@ import msgspec
 
 from edgeproxy.caching.model import Digest, Height, Selecting
 from edgeproxy.clock import Instant
-from edgeproxy.ledger.block import Block, Erase, Evict, Purge, Stored, body_of
+from edgeproxy.ledger.block import Block, Erase, Evict, Purge, Release, Rollback, Stored, body_of
 from edgeproxy.ledger.digests import site_salt, url_digest
-from edgeproxy.ledger.drafts import BodyRef, Names, PurgeNames, StoredNames
+from edgeproxy.ledger.drafts import BodyRef, Names, StoredNames
 from edgeproxy.ledger.rules import Rules
 
 
@@ -73,7 +73,7 @@ class Fold:
     def apply(self, block: Block, names: Names | None) -> Version | None:
         """Take the next block; answers the version it made. A block at or below `height` is ignored: none counts twice.
 
-        `names` None for a purge means that its clear value was lost; for a store that it cannot be used.
+        `names` None for a rule means that its clear value was lost; for a store that it cannot be used.
         """
         said = block.entry
         if said.height <= self.height:
@@ -82,8 +82,8 @@ class Fold:
         match said:
             case Stored() as entry if isinstance(names, StoredNames):
                 return self._store(block, entry, names)
-            case Purge():
-                self.rules.apply(block, names if isinstance(names, PurgeNames) else None)
+            case Purge() | Rollback() | Release():
+                self.rules.apply(block, names)
             case Evict() as entry:
                 self.gone[entry.body] = entry.height
                 self._bodies.pop(entry.body, None)

@@ -23,7 +23,7 @@ from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.block import Block, Entry, Erase, Genesis, Purge, Receipt, Release, Rollback, Stored, decode
 from edgeproxy.ledger.digests import ZERO, sha256
-from edgeproxy.ledger.drafts import NameColumns, Names, PurgeNames, decode_names
+from edgeproxy.ledger.drafts import NameColumns, Names, decode_names
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash
 from edgeproxy.ledger.pages import CleanPage, Columns, KeptPage, judge_page
@@ -425,15 +425,14 @@ class Replay:
         return names
 
     def _apply_damaged(self, row: RawRow) -> None:
-        """A purge whose block is damaged is obeyed from its private row, unproved: at worst it costs a needless fetch."""
+        """A rule whose block is damaged is obeyed from its private row, where that says enough."""
         if row.names is None:
             return
         try:
             names = decode_names(row.names)
         except Corrupt:
             return
-        if isinstance(names, PurgeNames):
-            self._fold.rules.add(Height(row.height), names)
+        self._fold.rules.apply_damaged(Height(row.height), names)
 
     def _conclude(self) -> TreeHead:
         """Compare with the stored tree head, and say where to go on."""

@@ -1,6 +1,6 @@
-"""Purges as rules: one entry to write, a few look-ups to ask, nothing walked.
+"""Purges and rollbacks as rules: one entry to write, a few look-ups to ask, nothing walked.
 
-Owns: what the purges of the ledger say of a stored response. Must not know what is stored.
+Owns: what the purges of the ledger say of a stored response; rollbacks are in `ledger.rollbacks`. Must not know what is stored.
 
 For each scope and mode only the greatest height matters, so a rule costs three integers per scope however often it is repeated.
 A purge whose clear value was lost (damage to the private table) still holds: its digest is compared with what is asked for.
@@ -10,9 +10,10 @@ from bisect import insort
 from collections.abc import Iterable, Iterator
 
 from edgeproxy.caching.model import Digest, Height, Mark
-from edgeproxy.ledger.block import Block, Purge
+from edgeproxy.ledger.block import Block, Purge, Release, Rollback
 from edgeproxy.ledger.digests import scope_digest, site_salt
-from edgeproxy.ledger.drafts import PurgeKind, PurgeMode, PurgeNames
+from edgeproxy.ledger.drafts import Names, PurgeKind, PurgeMode, PurgeNames, ScopeNames
+from edgeproxy.ledger.rollbacks import Rollbacks, RolledBack, path_of
 
 _MARKS: dict[PurgeMode, Mark] = {"soft": Mark.SOFT, "invalidate": Mark.MUST_VALIDATE, "hard": Mark.GONE}
 _STRONGEST_FIRST = (Mark.GONE, Mark.MUST_VALIDATE, Mark.SOFT)
@@ -23,10 +24,12 @@ _Key = tuple[str, PurgeKind, str]
 
 
 class Rules:
-    """All purges of one ledger. `generation` grows with every change, so that a verdict may be kept until then."""
+    """All purges and rollbacks of one ledger. `generation` grows with every change, so that a verdict may be kept until then."""
 
     def __init__(self, genesis_salt: bytes) -> None:
         self.generation = 0
+        self.rollbacks = Rollbacks(genesis_salt)
+        """Those in force."""
         self._genesis_salt = genesis_salt
         self._heights: dict[_Key, list[int]] = {}
         self._sites: dict[str, list[int]] = {}  # those with rules, and the lengths of their prefixes
@@ -36,17 +39,39 @@ class Rules:
     def __len__(self) -> int:
         return len(self._heights) + len(self._blind)
 
-    def apply(self, block: Block, names: PurgeNames | None) -> None:
-        """Take the rule of a purge block; `names` are its checked clear values, None when they were lost."""
-        entry = block.entry
-        if not isinstance(entry, Purge):
-            return
-        if names is None:
-            _raise_to(self._blind.setdefault(entry.scope, [-1] * 4), entry.mode, block.height)
-            self._blind_kinds.add(entry.kind)
+    def apply(self, block: Block, names: Names | None) -> None:
+        """Take the rule of a purge, rollback or release block; `names` are its checked clear values, None when they were lost."""
+        match block.entry:
+            case Purge() as entry if isinstance(names, PurgeNames):
+                self.add(entry.height, names)
+            case Purge() as entry:
+                _raise_to(self._blind.setdefault(entry.scope, [-1] * 4), entry.mode, entry.height)
+                self._blind_kinds.add(entry.kind)
+                self.generation += 1
+            case Rollback() as entry:
+                self.rollbacks.add(entry, names if isinstance(names, ScopeNames) else None)
+                self.generation += 1
+            case Release() as entry:
+                self.rollbacks.lift(entry)
+                self.generation += 1
+            case _:
+                pass
+
+    def apply_damaged(self, height: Height, names: Names) -> None:
+        """Obey a rule whose block is damaged, from its clear names, unproved: at worst it costs a needless fetch.
+
+        A rollback cannot be obeyed: its height stood in the block alone.
+        """
+        if isinstance(names, PurgeNames):
+            self.add(height, names)
+        elif isinstance(names, ScopeNames) and names.op == "release":
+            self.rollbacks.lift_named(names)
             self.generation += 1
-            return
-        self.add(block.height, names)
+
+    def rolled_back(self, site: str, url: str) -> RolledBack | None:
+        """The rollback in force for `url` (a primary key) of `site`; the latest block wins. Costs the same for any number of
+        URLs and versions."""
+        return self.rollbacks.find(site, url)
 
     def add(self, height: Height, names: PurgeNames) -> None:
         """Take a rule at `height`. For one that is not committed yet, pass the height it is expected to get."""
@@ -88,7 +113,7 @@ class Rules:
         yield site, "site", site
         yield site, "url", url
         if lengths := self._sites[site]:
-            path = _path(url)
+            path = path_of(url)
             for length in lengths:
                 yield site, "prefix", url[:length]
                 yield site, "prefix", path[:length]
@@ -103,7 +128,7 @@ class Rules:
         candidates += [("tag", tag) for tag in tags]
         candidates += [("group", group) for group in groups]
         if "prefix" in self._blind_kinds:
-            path = _path(url)
+            path = path_of(url)
             candidates += [("prefix", text[:length]) for text in (url, path) for length in range(len(text) + 1)]
         found = Mark.NONE
         for kind, value in candidates:
@@ -128,7 +153,3 @@ def _mark_above(heights: list[int] | None, at: int) -> Mark:
 def _stronger(first: Mark, second: Mark) -> Mark:
     return first if first.value >= second.value else second
 
-
-def _path(url: str) -> str:
-    start = url.find("/", url.find("://") + 3)
-    return url[start:] if start >= 0 else "/"

@@ -24,7 +24,7 @@ PAST_SECONDS = 300
 """A cosignature whose time is further from ours than these says that a clock is wrong, and does not count."""
 
 FIRST_WAIT = 0.25
-LONGEST_WAIT = 30.0
+LONGEST_WAIT = 10.0
 _WORDS = 300
 
 
@@ -158,4 +158,17 @@ class Line:
         except TimeoutError:
             return Answer(Outcome.UNREACHABLE, "no answer in time")
         except (aiohttp.ClientError, ValueError, OSError) as error:
-            return Answer(Outcome.UNREACHABLE, str(error) or type(error).__name__)
+            return Answer(Outcome.UNREACHABLE, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """Why there is no connection, without the library's own words around it."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not trusted: {error.certificate_error}"
+        case aiohttp.ClientConnectorError():
+            return f"cannot connect: {error.os_error.strerror or error.os_error}"
+        case aiohttp.ServerDisconnectedError():
+            return "connection ended without an answer"
+        case _:
+            return str(error) or type(error).__name__

@@ -38,6 +38,7 @@ from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
 from edgeproxy.ledger.mldsa import MldsaSigner
 from edgeproxy.ledger.note_keys import Signer, Verifier
+from edgeproxy.ledger.notes import sign_note
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
 from edgeproxy.sequencer.publication import Publication
@@ -269,6 +270,14 @@ class Sequencer:
         """The public key of the log; its name is the origin line."""
         return self._key().verifier
 
+    def statement(self, kind: str, text: str) -> bytes:
+        """A signed note of the log that is no checkpoint: its first line is the log's name, a slash and `kind`.
+
+        Raises ValueError for a text that no note may have.
+        """
+        signer = self._key()
+        return sign_note(f"{signer.name}/{kind}\n{text}", (signer,)).encode()
+
     def _published(self) -> Publication:
         if self._publication is None:
             raise StoreError("sequencer was not started")
@@ -299,6 +308,11 @@ class Sequencer:
         batch = self._batch
         if batch is not None and not batch.done():
             await asyncio.wait((batch,))
+
+    def arriving_bodies(self) -> set[Digest]:
+        """The bodies of drafts that wait for their block."""
+        waiting = (*self._in_flight, *self._queue)
+        return {draft.body.digest for each in waiting if isinstance(draft := each.draft, StoreDraft)}
 
     async def flush(self) -> None:
         """Wait until everything appended so far is committed or has failed."""

@@ -44,6 +44,7 @@ REFRESH_SECONDS = 300.0
 LAGGING_SECONDS = 5.0
 """How long a block may wait to be final before the state is called lagging."""
 _HEADS = 1024
+_MOMENT = 0.05
 
 
 class Ledger(Protocol):
@@ -257,7 +258,7 @@ class Validators:
         if self._is_over(current) and current.note.encode() != self._ledger.publication.checkpoint:
             times.append(current.began + ROUND_SECONDS)
         # Not before a moment: one who is ahead of the round waits for the next, and there is no time for that.
-        return max(min(times) - now, ROUND_SECONDS if current.is_final else 0.01)
+        return max(min(times) - now, _MOMENT)
 
     async def _ask(self, standing: Standing, current: _Round) -> None:
         try:

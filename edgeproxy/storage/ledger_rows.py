@@ -20,8 +20,10 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from edgeproxy.caching.model import Digest
+from edgeproxy.caching.model import Digest, Height
+from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StoreError, StoreFull
+from edgeproxy.ledger.block import Stored, decode
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns
 from edgeproxy.ledger.pages import Columns
@@ -207,6 +209,45 @@ def row_of(columns: Columns) -> RawRow:
     """A row of a page."""
     height, raw, leaf, head, *names = columns
     return RawRow(height, _bytes(raw), _bytes(leaf), head if isinstance(head, bytes) else None, _columns(names))
+
+
+def traces_of(connection: sqlite3.Connection, heights: Iterable[int]) -> dict[int, str]:
+    """The trace ids in store and refresh blocks, "" for blocks that cannot be read. Raises sqlite3.Error."""
+    found = {}
+    for height in heights:
+        row = connection.execute("SELECT raw FROM blocks WHERE height = ?", (height,)).fetchone()
+        found[height] = ""
+        with suppress(Corrupt):
+            entry = decode(_bytes(row[0])).entry if row is not None else None
+            found[height] = entry.trace if isinstance(entry, Stored) else ""
+    return found
+
+
+def height_at(connection: sqlite3.Connection, size: int, instant: Instant) -> Height | None:
+    """The newest of the first `size` blocks whose time is not after `instant`; None when the first one is. Raises sqlite3.Error.
+
+    Looks at a block for each doubling of `size`: times never go back along the chain. A damaged block is passed over.
+    """
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        at, time = middle, None
+        while at >= low and (time := time_of(connection, at)) is None:
+            at -= 1
+        if time is not None and time > instant:
+            high = at
+        else:
+            low = middle + 1
+    return Height(low - 1) if low else None
+
+
+def time_of(connection: sqlite3.Connection, height: int) -> Instant | None:
+    """The time of the block at `height`; None when it is not there or damaged. Raises sqlite3.Error."""
+    row = connection.execute("SELECT raw FROM blocks WHERE height = ?", (height,)).fetchone()
+    try:
+        return None if row is None else decode(_bytes(row[0])).time
+    except Corrupt:
+        return None
 
 
 def read_leaves(connection: sqlite3.Connection, size: int) -> Iterator[bytes]:

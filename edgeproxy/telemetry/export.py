@@ -9,13 +9,14 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os import environ
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
 QUEUE_SPANS: Final = 4096
 BATCH_SPANS: Final = 256
@@ -69,6 +70,23 @@ def otlp_processor(endpoint: str, variables: Mapping[str, str] = environ) -> Bat
         schedule_delay_millis=None if "OTEL_BSP_SCHEDULE_DELAY" in variables else EVERY_MILLISECONDS,
         max_export_batch_size=None if "OTEL_BSP_MAX_EXPORT_BATCH_SIZE" in variables else BATCH_SPANS,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """Posts spans, blocking, and says whether they arrived; `close` ends a post that is under way."""
+
+    send: Callable[[Sequence[ReadableSpan]], bool]
+    close: Callable[[], None]
+
+
+def otlp_exporter(endpoint: str, variables: Mapping[str, str] = environ) -> Sending:
+    """The way to `endpoint` without a queue, under the same limits and variables as `otlp_processor`."""
+    for name in _NOISY:
+        logging.getLogger(name).addFilter(_quiet)
+    timed = "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT" in variables or "OTEL_EXPORTER_OTLP_TIMEOUT" in variables
+    exporter = OTLPSpanExporter(endpoint, timeout=None if timed else POST_SECONDS)
+    return Sending(lambda spans: exporter.export(spans) is SpanExportResult.SUCCESS, exporter.shutdown)
 
 
 async def stop_provider(provider: TracerProvider, limit: float) -> None:

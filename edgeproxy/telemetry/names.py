@@ -104,6 +104,22 @@ REFUSED: Final = Metric(
 LEDGER_COMMIT: Final = Metric("edgeproxy_ledger_commit_seconds", "histogram", "Time to make one batch of blocks durable.")
 LEDGER_BLOCKS: Final = Metric("edgeproxy_ledger_blocks_total", "counter", "Blocks committed by this process.")
 LEDGER_REFUSED: Final = Metric("edgeproxy_ledger_refused_total", "counter", "Drafts that the ledger did not take.")
+RECEIPTS: Final = Metric(
+    "edgeproxy_receipts_total", "counter", "Receipts of service workers that were taken.", ("site", "source", "cause")
+)
+RECEIPTS_REFUSED: Final = Metric(
+    "edgeproxy_receipts_refused_total", "counter", "Receipts of service workers that were not taken, by reason.", ("reason",)
+)
+REGISTRATIONS: Final = Metric(
+    "edgeproxy_worker_registrations_total",
+    "counter",
+    "What pages said of the service worker's registration.",
+    ("site", "outcome"),
+)
+BROWSER_SPANS: Final = Metric(
+    "edgeproxy_browser_spans_total", "counter", "Spans of browsers, by what became of them.", ("outcome",)
+)
+WORKER_MODE: Final = Metric("edgeproxy_worker_mode", "gauge", "1 for what a site's service workers are to do.", ("site", "mode"))
 GAUGE_ERRORS: Final = Metric("edgeproxy_gauge_errors_total", "counter", "Gauges that could not be read while rendering.")
 
 CONNECTIONS: Final = Metric("edgeproxy_connections", "gauge", "Client connections open now.")
@@ -123,6 +139,7 @@ TLS_ARRIVALS: Final = Metric(
     "edgeproxy_tls_arrivals_total", "counter", "TLS connections by what became of them before their first request.", ("outcome",)
 )
 LEDGER_HEIGHT: Final = Metric("edgeproxy_ledger_height", "gauge", "Height of the newest committed block.")
+ROLLBACKS: Final = Metric("edgeproxy_rollbacks", "gauge", "Rollbacks in force.")
 LEDGER_QUEUE: Final = Metric("edgeproxy_ledger_queue", "gauge", "Drafts waiting for their commit.")
 LEDGER_FINAL: Final = Metric("edgeproxy_ledger_final_size", "gauge", "Blocks that a quorum of validators has made final.")
 LEDGER_LAG_BLOCKS: Final = Metric("edgeproxy_ledger_final_lag_blocks", "gauge", "Committed blocks that are not final.")

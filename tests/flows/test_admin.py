@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from edgeproxy.admin.api import AdminServer
-from edgeproxy.admin.backend import AdminBackend, PurgeKind, PurgeOrder
+from edgeproxy.admin.backend import AdminBackend, PurgeKind, PurgeOrder, ReleaseOrder, RollbackOrder
 from edgeproxy.admin.client import AdminClient, AdminRefused, NotRunning, reachable
 from edgeproxy.admin.openapi import PATHS
 from edgeproxy.admin.presence import Running, announce, ensure_token, find, read_token, withdraw
@@ -214,6 +214,43 @@ PURGES = [
     ),
     ({"kind": "site", "values": ["a.org"], "dry_run": True, "site": None}, PurgeOrder(PurgeKind.SITE, ("a.org",), dry_run=True)),
 ]
+
+
+async def test_a_rollback_order_reaches_the_edge_as_meant(admin: Admin) -> None:
+    status, answer, _ = await admin.ask("/api/v1/rollback", method="POST", json={"to": 7})
+    assert (status, answer["height"]) == (200, 9)  # type: ignore[index]
+    full = {"to": "2h ago", "site": "a.org", "prefix": "/p", "absent": "refuse", "dry_run": True}
+    assert (await admin.ask("/api/v1/rollback", method="POST", json=full))[0] == 200
+    assert (await admin.ask("/api/v1/release", method="POST"))[0] == 200
+    assert (await admin.ask("/api/v1/release", method="POST", json={"site": "nowhere.example"}))[0] == 409
+    assert admin.backend.asked == [
+        ("rollback", RollbackOrder("7")),
+        ("rollback", RollbackOrder("2h ago", "a.org", "/p", "refuse", dry_run=True)),
+        ("release", ReleaseOrder()),
+        ("release", ReleaseOrder("nowhere.example")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({}, "to must be"),
+        ({"to": True}, "to must be"),
+        ({"to": -1}, "to must be"),
+        ({"to": 1.5}, "to must be"),
+        ({"to": "9" * 65}, "to must be"),
+        ({"to": 1, "site": ""}, "site must be"),
+        ({"to": 1, "prefix": "p"}, "prefix must be"),
+        ({"to": 1, "absent": "maybe"}, "absent must be"),
+        ({"to": 1, "dry_run": 1}, "must be true or false"),
+        ({"to": 1, "url": "x"}, "unknown key"),
+    ],
+)
+async def test_a_rollback_order_that_makes_no_sense_is_refused(admin: Admin, body: dict[str, object], words: str) -> None:
+    status, content, _ = await admin.ask("/api/v1/rollback", method="POST", json=body)
+    assert status == 400
+    assert words in content["error"]  # type: ignore[index]
+    assert admin.backend.asked == []
 
 
 @pytest.mark.parametrize(("body", "order"), PURGES, ids=[str(body["kind"]) for body, _ in PURGES])
@@ -466,3 +503,11 @@ async def test_erasing_and_what_another_node_needs_go_through_to_the_edge(admin:
     assert form[0] == 415
     for path in ("/api/v1/ledger/rows", f"/api/v1/ledger/bodies/{'00' * 32}"):
         assert (await admin.ask(path, token=None))[0] == 401
+async def test_orders_to_service_workers_reach_the_edge_or_are_refused(admin: Admin) -> None:
+    client = admin.client()
+    assert (await asyncio.to_thread(client.order_workers, "kill", "example.org"))["serial"] == 7
+    assert (await asyncio.to_thread(client.service_workers))["sites"][0]["mode"] == "on"
+    assert admin.backend.asked == [("order", "example.org", "kill")]
+    for body in (b"{}", b'{"mode":5}', b'{"mode":"on","site":5}', b'{"mode":"on","sites":null}', b'{"mode":"never"}'):
+        answer = await admin.ask("/api/v1/service-worker", method="POST", data=body, headers={"Content-Type": "application/json"})
+        assert answer[0] == 400

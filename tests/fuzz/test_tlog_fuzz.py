@@ -11,6 +11,7 @@ from edgeproxy.caching.model import Height
 from edgeproxy.errors import ProofRefused
 from edgeproxy.ledger.block import Place, seal
 from edgeproxy.ledger.checkpoint import open_checkpoint, parse_checkpoint, read_checkpoint
+from edgeproxy.ledger.cosigning import encode_request, parse_request
 from edgeproxy.ledger.digests import ZERO
 from edgeproxy.ledger.drafts import RotateDraft
 from edgeproxy.ledger.handover import Handover, encode_rotations, parse_rotations, rotations_of
@@ -97,6 +98,7 @@ def _text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
         (_text(parse_tile_path), b"tile/entries/x001/234.p/7"),
         (lambda data: decode_bundle(data, 5), bytes.fromhex(VECTORS["entry_bundle_size5"]["hex"])),
         (lambda data: decode_hash_tile(data, 2), bytes(64)),
+        (parse_request, VECTORS["add_checkpoint_5_8_body"].encode()),
     ],
 )
 @given(data=st.data())
@@ -119,6 +121,13 @@ def test_what_can_be_read_is_written_the_same(data: bytes) -> None:
         assert parse_note(data).encode() == data
     checkpoint = read_checkpoint(data)
     assert checkpoint is None or data.startswith(checkpoint.text.encode())
+
+
+@given(changed(VECTORS["add_checkpoint_5_8_body"].encode()))
+def test_a_request_that_can_be_read_is_written_the_same(data: bytes) -> None:
+    with suppress(ProofRefused):
+        request = parse_request(data)
+        assert encode_request(request.old, request.proof, request.note) == data
 
 
 @given(changed(PROOF), changed(b"tile/0/x001/234"))

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
-from edgeproxy.admin.backend import PurgeOrder
+from edgeproxy.admin.backend import PurgeOrder, ReleaseOrder, RollbackOrder
 from edgeproxy.errors import CertificateFault, RequestRefused
 from edgeproxy.wire.fields import Fields
 
@@ -35,6 +35,7 @@ class StandInBackend:
         self.readiness: tuple[bool, dict[str, Any]] = (True, {"listening": "127.0.0.1:8080"})
         self.failure: Exception | None = None
         self.last_failure: dict[str, Any] | None = None
+        self.rollbacks: list[dict[str, Any]] = []
 
     async def status(self) -> dict[str, Any]:
         if self.failure is not None:
@@ -69,6 +70,8 @@ class StandInBackend:
             },
             "ledger": {**await self.ledger_head(), "pending": 1},
             "certificates": await self.certificates(),
+            "rollbacks": self.rollbacks,
+            "service_workers": self.service_workers(),
         }
 
     async def certificates(self) -> list[dict[str, Any]]:
@@ -98,9 +101,46 @@ class StandInBackend:
         self.asked.append(("purge", order))
         return {"heights": [] if order.dry_run else [9], "matched": 2, "dry_run": order.dry_run}
 
+    async def rollback(self, order: RollbackOrder) -> dict[str, Any]:
+        self.asked.append(("rollback", order))
+        scope = {"kind": "node", "site": None, "value": None, "text": "every site"}
+        told = {"to": 4, "to_time": 1_764_000_000_000, "scope": scope, "absent": order.absent, "dry_run": order.dry_run}
+        if not order.dry_run:
+            return {"height": 9, **told}
+        counts = {"urls": 203, "changes": 101, "differs": 1, "same": 1, "missing": 1, "erased": 1}
+        change = {"url": "http://example.org/\x1b", "selecting": {}, "now": 8, "then": 3, "differs": True}
+        erased = {"url": "http://example.org/lost", "selecting": {}, "then": 2, "instead": None}
+        listed = {"changes": [change], "missing": ["http://example.org/late"], "erased": [erased]}
+        return {"height": None, **told, "counts": counts, **listed}
+
+    async def release(self, order: ReleaseOrder) -> dict[str, Any]:
+        self.asked.append(("release", order))
+        if order.site == "nowhere.example":
+            raise RequestRefused("nothing to release: no rollback is in force", status=409)
+        released = {"height": 10, "kind": "node", "site": None, "value": None, "text": "every site"}
+        return {"heights": [10], "released": [released]}
+
     async def reload(self) -> list[str]:
         self.asked.append(("reload",))
         return self.faults
+
+    def service_workers(self) -> dict[str, Any]:
+        receipts = {
+            "last": 1_764_000_000_000,
+            "day": 3,
+            "served": 2,
+            "unproved": 0,
+            "by_source": {"cache": 2, "none": 1},
+            "by_cause": {"network": 3},
+        }
+        site = {"site": "example.org", "mode": "on", "configured": "on", "ordered": None, "percent": 50, "mirrors": [], "own": []}
+        return {"serial": 7, "sites": [{**site, "serial": 7, "receipts": receipts}]}
+
+    async def order_workers(self, site: str | None, mode: str) -> dict[str, Any]:
+        self.asked.append(("order", site, mode))
+        if mode == "never":
+            raise RequestRefused("mode must be one of on, observe, bypass, kill, config", mode=mode)
+        return self.service_workers()
 
     async def ledger_head(self) -> dict[str, Any]:
         return {

@@ -18,7 +18,7 @@ import pytest
 import edgeproxy
 from edgeproxy import cli
 from edgeproxy.admin.api import AdminServer
-from edgeproxy.admin.backend import PurgeKind, PurgeOrder
+from edgeproxy.admin.backend import PurgeKind, PurgeOrder, RollbackOrder
 from edgeproxy.admin.presence import Running, announce, ensure_token
 from edgeproxy.commands.printing import bytes_text, clean, percent_text, seconds_text, time_text
 from edgeproxy.errors import StartError
@@ -72,9 +72,8 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
     status, out, _ = command("--help")
     assert status == 0
     listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
-    assert listed == [
-        "run", "demo", "check", "status", "explain", "purge", "reload", "restore", "version", "certs", "ledger", "validator",
-    ]  # fmt: skip
+    asked = ["status", "explain", "purge", "rollback", "release", "preview", "reload", "restore"]
+    assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger", "validator", "sw", "mirror"]
     assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
         "head",
         "show",
@@ -358,6 +357,52 @@ def test_a_purge_that_is_not_clear_is_wrong_usage(command: Command, edge: StandI
     assert edge.asked == []
 
 
+def test_a_rollback_reaches_the_edge_as_meant_and_says_what_is_served_now(command: Command, edge: StandInBackend) -> None:
+    status, out, _ = command("rollback", "--to", "15m ago", "--site", "example.org", "--prefix", "/blog/", "--strict")
+    assert (status, edge.asked) == (0, [("rollback", RollbackOrder("15m ago", "example.org", "/blog/", "refuse"))])
+    assert out.splitlines()[0] == "block 9: every site served as at block 4 (2025-11-24 16:00:00 UTC)"
+    status, out, _ = command("rollback", "--to", "4", "--json")
+    assert json.loads(out)["height"] == 9
+    assert command("release") == (0, "block 10: every site released\n", "")
+    refused = "edgeproxy: nothing to release: no rollback is in force\n"
+    assert command("release", "--site", "nowhere.example") == (1, "", refused)
+
+
+def test_a_dry_run_of_a_rollback_lists_and_counts(command: Command, edge: StandInBackend) -> None:
+    status, out, _ = command("rollback", "--to", "4", "--dry-run")
+    assert (status, edge.asked) == (0, [("rollback", RollbackOrder("4", dry_run=True))])
+    lines = out.splitlines()
+    assert lines[0] == "every site as at block 4 (2025-11-24 16:00:00 UTC); nothing was written"
+    assert lines[1] == (
+        "203 URLs: 101 would change (1 in content), 1 stay, 1 were not stored then, 1 have lost their content of then"
+    )
+    assert re.search(r"http://example.org/\\x1b +8 +3 +differs", out)
+    assert "http://example.org/late" in out
+    assert re.search(r"http://example.org/lost +2 +nothing", out)
+    assert lines[-1] == "… and 100 more"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (["rollback", "--to", "noon"], "neither a height nor a time"),
+        (["rollback", "--to", "4", "--prefix", "blog"], "is not a prefix"),
+        (["release", "--prefix", "blog"], "is not a prefix"),
+    ],
+)
+def test_a_rollback_that_is_not_clear_is_wrong_usage(command: Command, edge: StandInBackend, line: list[str], words: str) -> None:
+    status, out, err = command(*line)
+    assert (status, out, edge.asked) == (2, "", [])
+    assert words in err
+
+
+def test_status_shows_the_rollbacks_in_force(command: Command, edge: StandInBackend) -> None:
+    rule = {"height": 9, "time": 1_764_000_000_000, "to": 4, "to_time": 1_763_999_000_000, "absent": "refuse"}
+    edge.rollbacks = [{**rule, "kind": "prefix", "site": None, "value": "/blog/"}]
+    _, out, _ = command("status")
+    assert re.search(r"/blog/ +4 +2025-11-24 15:43:20 UTC +9 +2025-11-24 16:00:00 UTC +not found", out)
+
+
 def test_reload_says_whether_the_file_was_applied(command: Command, edge: StandInBackend) -> None:
     assert command("reload") == (0, "configuration applied\n", "")
     edge.faults = ["edge.noed: unknown key; did you mean node?"]
@@ -443,3 +488,28 @@ def test_times_and_shares_that_are_not_known_stay_unknown() -> None:
     assert time_text(None) is None
     assert percent_text(None) is None
     assert time_text(0) == "1970-01-01 00:00:00 UTC"
+
+
+# --- service workers
+
+
+def test_sw_orders_for_one_site_or_for_all(command: Command, edge: StandInBackend) -> None:
+    for mode in ("on", "observe", "bypass", "kill", "config"):
+        status, out, _ = command("sw", mode)
+        assert status == 0
+        assert "serial 7" in out
+    assert command("sw", "kill", "--site", "example.org")[0] == 0
+    assert edge.asked == [
+        *(("order", None, mode) for mode in ("on", "observe", "bypass", "kill", "config")),
+        ("order", "example.org", "kill"),
+    ]
+
+
+def test_status_shows_who_was_saved(command: Command, edge: StandInBackend) -> None:
+    for words in (("sw", "status"), ("status",)):
+        status, out, _ = command(*words)
+        assert status == 0
+        for shown in ("example.org", "50 %", "cache 2, none 1", "network 3", "2025-11-24"):
+            assert shown in " ".join(out.split()), out
+    status, out, _ = command("sw", "status", "--json")
+    assert json.loads(out)["sites"][0]["receipts"]["served"] == 2

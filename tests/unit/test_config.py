@@ -244,6 +244,14 @@ SITE_FAULTS = [
     ('[site.tls]\nclient_auth = "optional"', "site[0].tls.client_auth: nobody is named who signs the certificates; allowed: with client_ca_file"),
     ('[site.tls]\nclient_ca_file = "/not/there.pem"', 'site[0].tls.client_ca_file: "/not/there.pem" is not a file; allowed: the path of a file that exists'),
     ('[site.tls]\nhsts = 5', 'site[0].tls.hsts: 5 is not a duration; allowed: a number with ms, s, m, h, d or w, like "100ms", "90s" or "7d"'),
+    ('[site.service_worker]\nmode = "yes"', 'site[0].service_worker.mode: "yes" is not a mode; allowed: "off", "observe", "on"'),
+    ("[site.service_worker]\npercent = 101", "site[0].service_worker.percent: 101 is out of range; allowed: a whole number from 0 to 100"),
+    ('[site.service_worker]\nmirrors = ["http://mirror.example.net"]', 'site[0].service_worker.mirrors[0]: "http://mirror.example.net" is a mirror without HTTPS, which browsers do not ask; allowed: "https://HOST[:PORT][/PATH]", without query or password'),
+    ('[site.service_worker]\nmirrors = ["https://a/?b"]', 'site[0].service_worker.mirrors[0]: "https://a/?b" is not the URL of a mirror; allowed: "https://HOST[:PORT][/PATH]", without query or password'),
+    ('[site.service_worker]\nmirror_keys = ["log+1234"]', 'site[0].service_worker.mirror_keys[0]: "log+1234" is not a verifier key (verifier key has not three parts); allowed: NAME+HASH+KEY, as "edgeproxy ledger head" prints it on the other edge'),
+    ('[site.service_worker]\nmode = "on"\n[ledger]\npublish = false', "site[0].service_worker.mode: browsers need the ledger for their proofs, which is not public; allowed: with ledger.publish = true"),
+    ('[site.service_worker]\nmax_stale = "0"', 'site[0].service_worker.max_stale: "0" is too short; allowed: "1s" or more'),
+    ('[site.service_worker]\non = true', 'site[0].service_worker.on: unknown key; did you mean own?'),
     ("[[site]]", "site[1].hosts: missing; allowed: a list of host names\nsite[1].origins: missing; allowed: a list of origins"),
     ('[[site]]\nhosts = ["Example.org"]\norigins = ["http://a"]', 'site[1].hosts[0]: "Example.org" is already at site[0].hosts[0]; allowed: each host once'),
 ]  # fmt: skip
@@ -257,7 +265,7 @@ def test_a_fault_in_a_site_has_the_index_of_the_site(write, text: str, lines: st
 @pytest.mark.parametrize(
     ("text", "path"),
     [
-        ("[site.service_worker]\non = true", "site[0].service_worker"),
+        ("[ledger]\nretention = 2", "ledger.retention"),
     ],
 )
 def test_what_is_announced_but_not_in_this_version_is_refused_as_such(write, text: str, path: str) -> None:

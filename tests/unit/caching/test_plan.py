@@ -19,6 +19,7 @@ from edgeproxy.caching.model import (
 )
 from edgeproxy.caching.plan import after_failure, plan
 from edgeproxy.wire.fields import Fields
+from edgeproxy.wire.messages import Request
 from tests.support.caching import NO_MARK, POLICY, after, fields, request, stored
 
 R = Reason
@@ -321,3 +322,40 @@ def test_what_forbids_stale_is_always_obeyed(directives: str, wishes: str, mark:
             assert mark not in (Mark.MUST_VALIDATE, Mark.GONE)
         if isinstance(found, Fetch | Revalidate | Pass):
             assert "only-if-cached" not in wishes
+
+
+ROLLED = [
+    ("", "Cache-Control: max-age=60", "serve rollback"),
+    ("", 'Cache-Control: max-age=1 | ETag: "a"', "serve rollback"),
+    ("", "Cache-Control: no-cache, must-revalidate", "serve rollback"),
+    ("Cache-Control: no-cache", "Cache-Control: max-age=60", "serve rollback"),
+    ("Cache-Control: no-store", "Cache-Control: max-age=60", "serve rollback"),
+    ("Cache-Control: only-if-cached, max-age=0", "", "serve rollback"),
+    ('If-Match: "b"', "Cache-Control: max-age=60", "serve rollback"),
+]
+
+
+@pytest.mark.parametrize("mark", list(Mark))
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(("asked", "kept", "expected"), ROLLED)
+def test_what_a_rollback_pins_is_served_whatever_else_is_said(
+    asked: str, kept: str, expected: str, method: str, mark: Mark
+) -> None:
+    assert told(plan(request(asked, method=method), stored(kept), after(3600), POLICY, mark, pinned=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (request(), "refuse 404 rollback"),
+        (request(method="HEAD"), "refuse 404 rollback"),
+        (request("Cache-Control: no-store"), "refuse 404 rollback"),
+        (request(method="POST"), "pass method"),
+        (request(body_length=3), "pass request-body"),
+        (request(upgrade="websocket"), "pass upgrade"),
+    ],
+)
+def test_a_rollback_refuses_what_was_not_stored_and_lets_pass_what_no_copy_answers(asked: Request, expected: str) -> None:
+    assert told(plan(asked, None, after(0), POLICY, refused=404)) == expected
+    if expected.startswith("pass"):
+        assert told(plan(asked, stored(), after(0), POLICY, pinned=True)) == expected

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeproxy.caching.preconditions import Answer, NotModified, Partial, Unsatisfiable, Whole, evaluate
+from edgeproxy.caching.preconditions import Answer, NotModified, Partial, Unsatisfiable, Whole, evaluate, is_failed
 from edgeproxy.wire.dates import parse_http_date
 from tests.support.caching import NOW, fields, http_date, request
 
@@ -88,3 +88,24 @@ def test_methods_and_statuses(method: str, status: int, asked: str, expected: An
 def test_the_table_writes_rfc_850_dates_as_meant() -> None:
     assert parse_http_date(rfc850(-3000)) == parse_http_date(LONG_AGO)
     assert fields("a: {-3000}").get("a") == LONG_AGO
+
+
+FAILED = [
+    ("13.1.1 no tag matches", 'If-Match: "b"', '"a"', None, True),
+    ("13.1.1 one does", 'If-Match: "b", "a"', '"a"', None, False),
+    ("13.1.1 by strong comparison", 'If-Match: W/"a"', 'W/"a"', None, True),
+    ("13.1.1 anything that exists", "If-Match: *", None, None, False),
+    ("13.1.1 nothing to match", 'If-Match: "a"', None, None, True),
+    ("13.1.4 modified since", "If-Unmodified-Since: {-10}", None, http_date(-5), True),
+    ("13.1.4 not modified since", "If-Unmodified-Since: {-10}", None, http_date(-10), False),
+    ("13.1.4 not known when", "If-Unmodified-Since: {-10}", None, None, False),
+    ("13.1.4 no date", "If-Unmodified-Since: yesterday", None, http_date(-5), False),
+    ("13.2.2 a tag counts before a date", 'If-Match: "a" | If-Unmodified-Since: {-10}', '"a"', http_date(-5), False),
+    ("nothing was asked", "", '"a"', http_date(-5), False),
+]
+
+
+@pytest.mark.parametrize(("asked", "etag", "modified", "failed"), [case[1:] for case in FAILED], ids=[case[0] for case in FAILED])
+def test_preconditions_of_the_origin(asked: str, etag: str | None, modified: str | None, failed: bool) -> None:
+    assert is_failed(request(asked), status=200, etag=etag, last_modified=modified) is failed
+    assert not is_failed(request(asked), status=404, etag=etag, last_modified=modified)

@@ -71,9 +71,16 @@ def _said(account: Account) -> object:
         upper = [_or_lost(lambda tile=tile: tiles.items(1, 0, tile)) for tile in range(1, tiles.width(1, 0) + 1)]  # type: ignore[misc]
     return (
         account.head, account.faults, account.fault_count, account.good, account.missing, account.watched,
-        fold.height, fold.by_url, fold.gone, fold.bodies(), fold.genesis_salt, vars(fold.rules),
+        fold.height, fold.by_url, fold.gone, fold.bodies(), fold.genesis_salt, _inside(fold.rules),
         tiles and (tiles.size, upper, _or_lost(tiles.last_leaves)),
     )  # fmt: skip
+
+
+def _inside(value: object) -> object:
+    """What an object is made of, when it cannot be compared itself."""
+    if not type(value).__module__.startswith("edgeproxy."):
+        return value
+    return {name: _inside(getattr(value, name)) for name in vars(value)} if hasattr(value, "__dict__") else value
 
 
 def _or_lost(work: Callable[[], object]) -> object:

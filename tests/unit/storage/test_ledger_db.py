@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StartError, StoreError, StoreFull
 from edgeproxy.ledger.block import Block, Place, seal, seal_genesis
 from edgeproxy.ledger.drafts import PurgeDraft, StoredNames, encode_names, names_of
@@ -14,7 +16,7 @@ from edgeproxy.ledger.merkle import MerkleFrontier
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.ledger_db import LEDGER_FILE, LOCK_FILE, LedgerDb
-from edgeproxy.storage.ledger_rows import failure
+from edgeproxy.storage.ledger_rows import connect_to_read, failure, height_at
 from edgeproxy.storage.witness import read_witness
 from tests.support.ledgers import NOW, SITE, Ledger, store_draft
 
@@ -238,3 +240,25 @@ async def test_the_lock_file_says_who_holds_it(tmp_path: Path) -> None:
     db = await _opened(tmp_path)
     assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
     await db.close()
+
+
+async def test_the_height_of_a_time_is_found_past_damaged_blocks(tmp_path: Path) -> None:
+    async with Ledger(tmp_path) as ledger:
+        for number in range(1, 40):
+            ledger.sequencer.append(store_draft(number, time=Instant(NOW + number // 3 * 1000)))
+        await ledger.sequencer.flush()
+        size = ledger.sequencer.head().size
+
+        def height(instant: int) -> int | None:
+            with closing(connect_to_read(ledger.db.path)) as connection:
+                return height_at(connection, size, Instant(instant))
+
+        assert height(NOW - 1) is None
+        found = [height(NOW + second * 1000) for second in range(14)]
+        assert found == [2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 32, 35, 38, 39]
+        assert height(NOW + 10**9) == 39
+        with closing(sqlite3.connect(ledger.db.path)) as connection, connection:
+            connection.execute("UPDATE blocks SET raw = x'00' WHERE height IN (9, 10, 18, 19, 20)")
+        assert height(NOW + 2000) in (8, 9, 10)
+        assert height(NOW + 6000) == 20
+        assert height(NOW + 7000) == 23

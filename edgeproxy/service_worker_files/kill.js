@@ -1,0 +1,1 @@
+"use strict";(()=>{var e=self;e.addEventListener("install",t=>t.waitUntil(e.skipWaiting())),e.addEventListener("activate",t=>t.waitUntil((async()=>{const t=await caches.keys();await Promise.all(t.filter(e=>e.startsWith("edge-sw-")).map(e=>caches.delete(e))),indexedDB.deleteDatabase("edge-sw"),await e.registration.unregister()})()))})();
