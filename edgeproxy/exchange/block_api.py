@@ -123,11 +123,27 @@ class BlockApi:
                 slot = self._cache.index.slot(key)
             if slot is not None:
                 selected = slot.select(request)
-                for entry in sorted(slot.entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True):
-                    for version in _latest(entry.versions):
-                        if await self._usable(site, entry, version) is not None:
-                            return await self._block(request, version)
+                entries = sorted(slot.entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True)
+                version = await self._chosen(site, key, entries)
+                if version is not None:
+                    return await self._block(request, version)
         return json_error(404, "no usable block of this URL")
+
+    async def _chosen(self, site: Site, key: str, entries: list[Entry]) -> Version | None:
+        """Under a rollback the version that it serves, whatever purges say; else the newest usable one."""
+        rule = self._cache.rules.rolled_back(site.name, key)
+        if rule is not None:
+            for entry in entries:
+                version = self._cache.version_at(entry, rule.to)
+                if version is not None and await self._usable(site, entry, version, is_pinned=True) is not None:
+                    return version
+            if rule.absent == "refuse":
+                return None
+        for entry in entries:
+            for version in _latest(entry.versions):
+                if await self._usable(site, entry, version) is not None:
+                    return version
+        return None
 
     async def _block(self, request: Request, version: Version) -> Page:
         row = await self._cache.db.load(version.height)
@@ -195,12 +211,14 @@ class BlockApi:
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
                 if site is not None and version in entry.versions:
-                    resident = await self._usable(site, entry, version)
+                    rule = self._cache.rules.rolled_back(site.name, entry.key)
+                    is_pinned = rule is not None and self._cache.version_at(entry, rule.to) is version
+                    resident = await self._usable(site, entry, version, is_pinned=is_pinned)
                     if resident is not None:
                         return version, resident
         return None
 
-    async def _usable(self, site: Site, entry: Entry, version: Version) -> Resident | None:
+    async def _usable(self, site: Site, entry: Entry, version: Version, *, is_pinned: bool = False) -> Resident | None:
         """The version, proved, unless it must not be used (any more)."""
         if not self._cache.bodies.exists(version.body.digest):
             return None
@@ -211,7 +229,7 @@ class BlockApi:
             except Corrupt as error:
                 log.error("block %d cannot be given out: %s", version.height, error)
                 return None
-        return None if self._cache.judge(site, entry, resident) is Mark.GONE else resident
+        return resident if is_pinned or self._cache.judge(site, entry, resident) is not Mark.GONE else None
 
 
 def _latest(versions: list[Version]) -> Iterator[Version]:
