@@ -29,10 +29,12 @@ from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.errors import ConfigError, EdgeError, StartError
+from edgeproxy.exchange.adoption import Adopter
 from edgeproxy.exchange.answer import Answerer, Parts
 from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
+from edgeproxy.exchange.erasure import Eraser
 from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
@@ -156,10 +158,16 @@ class Edge:
         self.tier: MemoryTier[Resident] = MemoryTier(config.edge.memory)
         self.cache = Cache(Index(), self.tier, fold.rules, self.bodies, self.db, fold.genesis_salt)
         self._fill_index(fold)
+        if fold.blind:
+            self.cache.adopt = Adopter(self.cache, fold).adopt
         await self.bodies.retain(fold.bodies())
+        for body in fold.erased_bodies:
+            # A crash may have come before it: a copy that failed its check was set aside, and was erased since.
+            await self.bodies.forget_quarantined(body)
         self.forms = FormMaker()
         self._closing.push_async_callback(self.forms.close)
         self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
+        self.eraser = Eraser(self.cache, self.sequencer, self.clock)
         self.retention = Retention(self.cache, self.sequencer, self.clock, _keep(config))
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
@@ -171,7 +179,11 @@ class Edge:
             (version for variants in fold.by_url.values() for kept in variants.values() for version in kept),
             key=lambda version: version.height,
         )
+        recovered = self.sequencer.recovered
+        restored = recovered.restored if recovered is not None else None
         for version in versions:
+            if restored is not None and not restored.bodies and not self.bodies.exists(version.body.digest):
+                continue  # this node was rebuilt from a source that had it no more
             if version.site in rules and fold.has_body(version):
                 key = primary_key(version.url, rules[version.site])
                 self.cache.index.add(self.cache.index.entry(version.site, key, version.selecting), version)
@@ -185,14 +197,15 @@ class Edge:
         self.validators = make_validators(config, self.sequencer, self.clock)
         publication, published = self.sequencer.publication, config.ledger.publish
         self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
-        self.block_api = BlockApi(self.cache, publication, sites, is_published=published)
+        self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published)
         self.browsers = await self._open_browsers()
         self.injections = Injections(self.browsers.workers, self.cache, self.forms, self.metrics)
+        self.delivery = Delivery(self.bodies, self.clock, self.injections)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
             recorder=self.recorder,
-            delivery=Delivery(self.bodies, self.clock, self.injections),
+            delivery=self.delivery,
             injections=self.injections,
             clock=self.clock,
             tracing=self.tracing,

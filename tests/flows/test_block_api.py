@@ -145,3 +145,19 @@ async def test_whatever_is_not_there_or_not_understood_is_said_in_json(tmp_path:
         edge.block_api.is_published = False
         assert (await client.ask(f"{API}blocks/0")).status == 404
         assert origin.seen == []
+
+
+async def test_under_a_rollback_the_version_that_is_served_is_given_out(tmp_path: Path) -> None:
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        target = "/a?max-age=60"
+        old = await client.recorded(target)
+        data = str(edge.config.edge.data)
+        origin.version = "2"
+        await asyncio.to_thread(command, "purge", client.base + target, "--hard", "--data", data)
+        new = await client.recorded(target)
+        assert (await _block(client, _of(client, target)))["height"] == int(new["Edge-Block"])
+        done = await asyncio.to_thread(command, "rollback", "--to", old["Edge-Block"], "--data", data)
+        assert done.returncode == 0, done.stderr
+        told = await _block(client, _of(client, target))
+        assert told["height"] == int(old["Edge-Block"])
+        assert (await client.ask(f"{API}bodies/{told['body']}")).body == old.body
