@@ -218,7 +218,7 @@ def test_run_hands_over_the_configuration_and_its_status(command: Command, monke
         taken.append(config)
         return 0
 
-    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run=run))
     line = ["run", "--origin", "http://a", "--origin", "http://b", "--host", "a.org", "--listen", ":1", "--listen", "[::1]:2"]
     assert command(*line, "--admin", "localhost:3", "--data", "d", "--workers", "auto")[0] == 0
     (config,) = taken
@@ -232,7 +232,7 @@ def test_what_keeps_the_edge_from_starting_is_one_line(command: Command, monkeyp
     def run(_: object) -> int:
         raise StartError("address in use", address="127.0.0.1:8080")
 
-    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run=run))
     assert command("run", "--origin", "http://a") == (1, "", "edgeproxy: address in use (address=127.0.0.1:8080)\n")
 
 
@@ -243,7 +243,7 @@ def test_demo_hands_over_its_flags(command: Command, monkeypatch: pytest.MonkeyP
         taken.append(flags)
         return 0
 
-    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run_demo=run_demo))
     assert command("demo")[0] == 0
     assert command("demo", "--listen", ":1", "--admin", ":2", "--data", "d")[0] == 0
     assert taken == [{"listen": None, "admin": None, "data": None}, {"listen": ":1", "admin": ":2", "data": Path("d")}]
