@@ -8,7 +8,8 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
   key               {"vkey"}: the log's public key, for those who trust whom they reach
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, and is not
-covered by a hard purge: what an operator took back is not given out by its digest either. All of it is proved before it is sent.
+covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's cookie
+or credentials selected: it is his, and a proof of it says them in clear. All of it is proved before it is sent.
 """
 
 import logging
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from edgeproxy.caching import vary
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest, Mark
 from edgeproxy.errors import Corrupt, StoreError
@@ -220,7 +222,7 @@ class BlockApi:
 
     async def _usable(self, site: Site, entry: Entry, version: Version, *, is_pinned: bool = False) -> Resident | None:
         """The version, proved, unless it must not be used (any more)."""
-        if not self._cache.bodies.exists(version.body.digest):
+        if not vary.is_for_all(version.selecting) or not self._cache.bodies.exists(version.body.digest):
             return None
         resident = self._cache.tier.get(entry.tier_key)
         if resident is None or resident.stored.height != version.height:

@@ -3,7 +3,8 @@
 Owns: which stored versions can be had, their proof, and the fields of these answers. Never asks the origin, and leaves the memory
 tier to those who ask for what is now.
 
-What can be had: contents whose body is there, that were no server errors and are not purged for good. Blocks that only renewed a
+What can be had: contents whose body is there, that were no server errors, are not purged for good, and were not selected by what
+one visitor alone sends. Blocks that only renewed a
 head are the same content, so the URL of a version stays as long as the version does.
 """
 
@@ -135,7 +136,9 @@ class Mementos:
         slot = self._cache.index.slot(primary_key(url, site.keys))
         if slot is None:
             return []
-        mine = [(entry, self._of_entry(entry)) for entry in slot.entries if entry.site == site.name]
+        # Who selects none gets the last one written; that must be nobody's own.
+        shown = (entry for entry in slot.entries if entry.site == site.name and vary.is_for_all(entry.selecting))
+        mine = [(entry, self._of_entry(entry)) for entry in shown]
         return [(entry, versions) for entry, versions in mine if versions]
 
     def _of_entry(self, entry: Entry) -> list[Version]:

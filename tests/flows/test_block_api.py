@@ -161,3 +161,20 @@ async def test_under_a_rollback_the_version_that_is_served_is_given_out(tmp_path
         told = await _block(client, _of(client, target))
         assert told["height"] == int(old["Edge-Block"])
         assert (await client.ask(f"{API}bodies/{told['body']}")).body == old.body
+
+
+async def test_a_variant_that_a_secret_selected_is_nobody_elses(tmp_path: Path) -> None:
+    secret = "session=6f1c"
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        target = "/a?max-age=60&vary=cookie"
+        own = await client.recorded(target, headers={"Cookie": secret})
+        height = own["Edge-Block"]
+        told = await _block(client, f"blocks/{height}")
+        assert (told["head"], told["body"]) == (None, None)
+        version = edge.sequencer.fold.history(client.base + target)[-1]
+        for name in (_of(client, target), f"bodies/{version.body.digest.hex()}", f"heads/{version.head.hex()}"):
+            for fields in ({}, {"Cookie": secret}):
+                answer = await client.ask(API + name, headers=fields)
+                assert (answer.status, secret.encode() in answer.body) == (404, False), name
+        without = await client.recorded(target)
+        assert (await _block(client, _of(client, target)))["height"] == int(without["Edge-Block"]), "nobody's secret is in it"

@@ -156,3 +156,14 @@ async def test_a_rollback_does_not_change_the_past_and_variants_are_chosen_by_th
             assert answer.body == language.encode()
             assert {"Accept-Language", "accept-datetime"} <= set(answer.headers.getall("Vary"))  # type: ignore[union-attr]
         assert (await past(it, LATER)).body == b"fr", "none matches: the newest"
+
+
+async def test_the_past_of_one_visitor_is_not_shown_to_another(tmp_path: Path) -> None:
+    account = by(lambda request: page(request.headers.get("Cookie", "nobody"), Cache_Control=KEEP, Vary="Cookie"))
+    async with fronted(tmp_path, {"/page": account}, site=ON) as it:
+        await it.client.recorded("/page", headers={"Cookie": "session=6f1c"})
+        assert (await past(it, LATER)).status == 404
+        assert (await it.client.ask(f"/.edge/timemap/link/{it.client.base}/page")).status == 404
+        await it.client.recorded("/page")
+        await it.client.recorded("/page", headers={"Cookie": "session=6f1c"})
+        assert (await past(it, LATER)).body == b"nobody"
