@@ -23,8 +23,9 @@ _NEGOTIATED = frozenset({"accept-language", "accept-encoding"})
 
 
 _SAID_BY_MANY = frozenset(
-    {"device-memory", "dnt", "downlink", "dpr", "ect", "host", "origin", "prefer", "rtt", "save-data", "user-agent", "viewport-width"}
-    | {"upgrade-insecure-requests", "width", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-requested-with"}
+    {"device-memory", "dnt", "downlink", "dpr", "ect", "host", "origin", "prefer", "rtt", "save-data", "user-agent"}
+    | {"upgrade-insecure-requests", "viewport-width", "width"}
+    | {"x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-requested-with"}
 )
 _SAID_BY_MANY_PREFIXES = ("accept", "sec-ch-", "sec-fetch-")
 

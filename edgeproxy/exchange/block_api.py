@@ -8,8 +8,8 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
   key               {"vkey"}: the log's public key, for those who trust whom they reach
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, and is not
-covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's cookie
-or credentials selected: it is his, and a proof of it says them in clear. All of it is proved before it is sent.
+covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's
+cookie or credentials selected: it is his, and a proof of it says them in clear. All of it is proved before it is sent.
 """
 
 import logging
@@ -104,7 +104,7 @@ class BlockApi:
             site = next((site for site in self.sites.sites if site.name == version.site), None)
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
-                if version in entry.versions:
+                if self._cache.version_at(entry, version.height) is version:
                     await self._cache.body_failed(entry, given.resident, error)
 
     # -- blocks ---------------------------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class BlockApi:
             site = by_name.get(version.site)
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
-                if site is not None and version in entry.versions:
+                if site is not None and self._cache.version_at(entry, version.height) is version:
                     rule = self._cache.rules.rolled_back(site.name, entry.key)
                     is_pinned = rule is not None and self._cache.version_at(entry, rule.to) is version
                     resident = await self._usable(site, entry, version, is_pinned=is_pinned)
