@@ -163,9 +163,11 @@ class BlockApi:
         content = await self._evidence(height, row.raw, None)
         content |= {"head": None, "body": None, "length": entry.length if isinstance(entry, Stored) else None}
         if isinstance(entry, Stored):
-            if await self._first_usable([v for v in self._of_head(entry.head) if v.height == height]) is not None:
+            whole = await self._first_usable([v for v in self._cache.index.named().of_head(entry.head) if v.height == height])
+            if whole is not None:
                 content["head"] = _b64(row.head)
-            if await self._first_usable(self._of_body(entry.body)) is not None:
+            # What was proved with its head need not be proved again.
+            if whole is not None or await self._first_usable(self._of_body(entry.body)) is not None:
                 content["body"] = entry.body.hex()
         return tagged(request, encode_json(content), Fields((_JSON, _FOR_A_MINUTE, *FOR_ALL)))
 

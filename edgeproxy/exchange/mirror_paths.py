@@ -17,8 +17,9 @@ from urllib.parse import quote
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.exchange import Exchange
-from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, NOT_KEPT, asking_host, json_page
+from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, asking_host, json_page
 from edgeproxy.exchange.pages import Page
+from edgeproxy.exchange.public import NOT_KEPT
 from edgeproxy.exchange.site import Sites
 from edgeproxy.ledger.digests import url_digest
 from edgeproxy.wire.fields import Fields
