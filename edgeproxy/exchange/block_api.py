@@ -9,7 +9,8 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, and is not
 covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's
-cookie or credentials selected: it is his, and a proof of it says them in clear. All of it is proved before it is sent.
+cookie or credentials selected: it is his, and a proof of it says them in clear; nor what the edge itself shows nobody before the
+origin allowed it. All of it is proved before it is sent.
 """
 
 import logging
@@ -22,6 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 from edgeproxy.caching import vary
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest, Mark
+from edgeproxy.caching.storable import is_only_validated
 from edgeproxy.errors import Corrupt, StoreError
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.index import Entry
@@ -233,7 +235,10 @@ class BlockApi:
             except Corrupt as error:
                 log.error("block %d cannot be given out: %s", version.height, error)
                 return None
-        return resident if is_pinned or self._cache.judge(site, entry, resident) is not Mark.GONE else None
+        if is_pinned:
+            return resident
+        is_gone = self._cache.judge(site, entry, resident) is Mark.GONE
+        return None if is_gone or is_only_validated(resident.stored, site.policy) else resident
 
 
 def _latest(versions: list[Version]) -> Iterator[Version]:

@@ -17,7 +17,7 @@ from edgeproxy.caching import memento, vary
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.memento import MementoPath, TimeMapPath
 from edgeproxy.caching.model import Mark, Reason, Serve
-from edgeproxy.caching.storable import GOOD_BELOW
+from edgeproxy.caching.storable import GOOD_BELOW, is_only_validated
 from edgeproxy.errors import ClientGone, Corrupt, StoreError
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
@@ -25,6 +25,7 @@ from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.own import OwnAnswers
 from edgeproxy.exchange.resident import Resident
+from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.fold import Version
 from edgeproxy.telemetry import names
 from edgeproxy.wire.dates import format_http_date
@@ -109,7 +110,7 @@ class Mementos:
                 log.error("cannot read block %d: %s", version.height, error)
                 await self._own.page(exchange, 503)
                 return
-            if self._is_gone(entry, version, resident):
+            if self._is_gone(exchange.site, entry, version, resident):
                 break
             told = self._told(base, url, seconds, version, negotiated=negotiated)
             exchange.outcome = "hits"
@@ -152,8 +153,10 @@ class Mementos:
                 versions.append(version)
         return versions
 
-    def _is_gone(self, entry: Entry, version: Version, resident: Resident) -> bool:
-        """Whether it is purged for good by a tag, which only its head tells."""
+    def _is_gone(self, site: Site, entry: Entry, version: Version, resident: Resident) -> bool:
+        """What only its head tells: it is purged for good by a tag, or was never shown to anybody without the origin's word."""
+        if is_only_validated(resident.stored, site.policy):
+            return True
         rules, tags, groups = self._cache.rules, resident.tags, resident.groups
         return rules.mark(version.height, site=entry.site, url=entry.key, tags=tags, groups=groups) is Mark.GONE
 

@@ -172,6 +172,7 @@ class ServiceWorkers:
                 mirrors=settings.mirrors,
                 tag_fields=site.policy().tag_fields,
                 ignore_query=site.cache.ignore_query,
+                override=site.recovery.override,
                 validators=validators,
             )
         return made
