@@ -257,6 +257,7 @@ class Edge:
             metrics=self.metrics,
             tracing=self._tracing_settings,
             sites=lambda: self.handler.sites,
+            is_published=lambda: self.block_api.is_published,
         )
         browsers = Browsers(around)
         await browsers.start(self.config)

@@ -8,7 +8,9 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
   key               {"vkey"}: the log's public key, for those who trust whom they reach
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, and is not
-covered by a hard purge: what an operator took back is not given out by its digest either. All of it is proved before it is sent.
+covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's
+cookie or credentials selected: it is his, and a proof of it says them in clear; nor what the edge itself shows nobody before the
+origin allowed it. All of it is proved before it is sent.
 """
 
 import logging
@@ -18,8 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from edgeproxy.caching import vary
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest, Mark
+from edgeproxy.caching.storable import is_only_validated
 from edgeproxy.errors import Corrupt, StoreError
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.index import Entry
@@ -102,7 +106,7 @@ class BlockApi:
             site = next((site for site in self.sites.sites if site.name == version.site), None)
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
-                if version in entry.versions:
+                if self._cache.version_at(entry, version.height) is version:
                     await self._cache.body_failed(entry, given.resident, error)
 
     # -- blocks ---------------------------------------------------------------------------------------------------------------
@@ -161,9 +165,11 @@ class BlockApi:
         content = await self._evidence(height, row.raw, None)
         content |= {"head": None, "body": None, "length": entry.length if isinstance(entry, Stored) else None}
         if isinstance(entry, Stored):
-            if await self._first_usable([v for v in self._of_head(entry.head) if v.height == height]) is not None:
+            whole = await self._first_usable([v for v in self._cache.index.named().of_head(entry.head) if v.height == height])
+            if whole is not None:
                 content["head"] = _b64(row.head)
-            if await self._first_usable(self._of_body(entry.body)) is not None:
+            # What was proved with its head need not be proved again.
+            if whole is not None or await self._first_usable(self._of_body(entry.body)) is not None:
                 content["body"] = entry.body.hex()
         return tagged(request, encode_json(content), Fields((_JSON, _FOR_A_MINUTE, *FOR_ALL)))
 
@@ -210,7 +216,7 @@ class BlockApi:
             site = by_name.get(version.site)
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
-                if site is not None and version in entry.versions:
+                if site is not None and self._cache.version_at(entry, version.height) is version:
                     rule = self._cache.rules.rolled_back(site.name, entry.key)
                     is_pinned = rule is not None and self._cache.version_at(entry, rule.to) is version
                     resident = await self._usable(site, entry, version, is_pinned=is_pinned)
@@ -220,7 +226,7 @@ class BlockApi:
 
     async def _usable(self, site: Site, entry: Entry, version: Version, *, is_pinned: bool = False) -> Resident | None:
         """The version, proved, unless it must not be used (any more)."""
-        if not self._cache.bodies.exists(version.body.digest):
+        if not vary.is_for_all(version.selecting) or not self._cache.bodies.exists(version.body.digest):
             return None
         resident = self._cache.tier.get(entry.tier_key)
         if resident is None or resident.stored.height != version.height:
@@ -229,7 +235,10 @@ class BlockApi:
             except Corrupt as error:
                 log.error("block %d cannot be given out: %s", version.height, error)
                 return None
-        return resident if is_pinned or self._cache.judge(site, entry, resident) is not Mark.GONE else None
+        if is_pinned:
+            return resident
+        is_gone = self._cache.judge(site, entry, resident) is Mark.GONE
+        return None if is_gone or is_only_validated(resident.stored, site.policy) else resident
 
 
 def _latest(versions: list[Version]) -> Iterator[Version]:

@@ -7,6 +7,7 @@ Owns: `Fold`. It trusts what it is given: whoever feeds it has checked block, na
 It is kept in memory whole: 0.5 KB for a version, 0.9 KB for the first one of a URL.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -210,6 +211,14 @@ class Fold:
     def history(self, url: str) -> list[Version]:
         """All versions of `url`, of every variant, oldest first."""
         return sorted((version for versions in self.by_url.get(url, {}).values() for version in versions), key=_height)
+
+    def version(self, url: str, height: int) -> Version | None:
+        """The version of `url` that is the block at `height`."""
+        for versions in self.by_url.get(url, {}).values():
+            position = bisect_left(versions, height, key=_height)
+            if position < len(versions) and versions[position].height == height:
+                return versions[position]
+        return None
 
     def has_body(self, version: Version) -> bool:
         """Whether the ledger says that the version's body is there (it was not evicted since)."""

@@ -35,6 +35,8 @@ def test_versions_are_kept_by_url_and_variant_newest_last() -> None:
     }
     assert [version.height for version in fold.newest(URL)] == [3, 2]
     assert [(version.height, version.op) for version in fold.history(URL)] == [(1, "store"), (2, "store"), (3, "refresh")]
+    assert [fold.version(URL, height) for height in range(5)] == [None, *fold.history(URL), None]
+    assert fold.version("http://unknown/", 1) is None
     assert fold.newest("http://unknown/") == fold.history("http://unknown/") == []
 
 
