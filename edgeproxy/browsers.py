@@ -39,7 +39,7 @@ SPANS_OF_ALL = Limit(burst=200, rate=50)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What of the edge is needed here. `sites`: as the handler has them now."""
+    """What of the edge is needed here. `sites`: as the handler has them now; `is_published`: the ledger, now."""
 
     data: Path
     clock: Clock
@@ -48,6 +48,7 @@ class Surroundings:
     metrics: Metrics
     tracing: TracingSettings
     sites: Callable[[], Sites]
+    is_published: Callable[[], bool]
 
 
 class Browsers:
@@ -64,7 +65,7 @@ class Browsers:
         self.paths = BrowserPaths(
             files=WorkerFiles(self.workers, self.receipts.token, load_scripts()),
             intake=ReceiptIntake(self.receipts, self.relay, around.sites),
-            mirror=MirrorPaths(self.digests, self.workers.control, around.sites),
+            mirror=MirrorPaths(self.digests, self.workers.control, around.sites, around.is_published),
             saw_own=self.workers.saw_own,
         )
         self._recalling: asyncio.Task[None] | None = None

@@ -6,7 +6,7 @@ Owns: that decision. Must not decide how long it is fresh (`freshness`) or how i
 from urllib.parse import urljoin
 
 from edgeproxy.caching.directives import Directives, request_directives, response_directives
-from edgeproxy.caching.freshness import HEURISTIC_STATUSES, explicit_lifetime, initial_age
+from edgeproxy.caching.freshness import HEURISTIC_STATUSES, explicit_lifetime, freshness, initial_age
 from edgeproxy.caching.model import Policy, Reason, StoredResponse
 from edgeproxy.caching.vary import vary_names
 from edgeproxy.clock import Instant
@@ -167,6 +167,19 @@ def forbids_stale(directives: Directives) -> bool:
         return True
     permitted = directives.stale_if_error is not None or directives.stale_while_revalidate is not None
     return directives.s_maxage is not None and not permitted
+
+
+def is_only_validated(stored: StoredResponse, policy: Policy) -> bool:
+    """Whether nobody ever gets `stored` before the origin was asked on his behalf: `no-cache`, or stale when it came and never to
+    be used stale.
+
+    It may be one visitor's own page, which the origin gives to nobody else: such an answer to credentials is stored for its
+    `must-revalidate` (section 3.5). `public` says that it is not, and `policy.override` that the operator knows better.
+    """
+    found = freshness(stored, policy)
+    if found.directives.public or policy.override:
+        return False
+    return found.directives.no_cache or (found.fresh_until <= stored.response_time and forbids_stale(found.directives))
 
 
 def kept_fields(fields: Fields, policy: Policy) -> Fields:

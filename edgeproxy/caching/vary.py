@@ -22,6 +22,14 @@ _NEGOTIATED = frozenset({"accept-language", "accept-encoding"})
 """Fields whose order means nothing and whose names have no case, so that equal preferences can be written alike."""
 
 
+_SAID_BY_MANY = frozenset(
+    {"device-memory", "dnt", "downlink", "dpr", "ect", "host", "origin", "prefer", "rtt", "save-data", "user-agent"}
+    | {"upgrade-insecure-requests", "viewport-width", "width"}
+    | {"x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-requested-with"}
+)
+_SAID_BY_MANY_PREFIXES = ("accept", "sec-ch-", "sec-fetch-")
+
+
 class Variant(Protocol):
     """What the choice needs to know of a stored response."""
 
@@ -55,6 +63,14 @@ def matches(stored: Selecting, request: Request) -> bool:
     """Whether every selecting field of the stored request matches that of `request`."""
     fields = request.fields
     return all(normalised(name, fields.get(name)) == value for name, value in stored)
+
+
+def is_for_all(stored: Selecting) -> bool:
+    """Whether the variant may be shown to those who do not select it themselves: no value in it says who somebody is.
+
+    Of cookies, credentials and fields that nobody knows, only the lack of one is the same for all.
+    """
+    return all(value is None or name in _SAID_BY_MANY or name.startswith(_SAID_BY_MANY_PREFIXES) for name, value in stored)
 
 
 def normalised(name: str, value: str | None) -> str | None:

@@ -12,7 +12,6 @@ The ways through, in order:
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from edgeproxy.caching import status, validation, vary
@@ -31,6 +30,7 @@ from edgeproxy.clock import Clock
 from edgeproxy.errors import Corrupt, EdgeError, OriginError, OriginFailing, OriginTimeout
 from edgeproxy.exchange import ask, heads
 from edgeproxy.exchange.ahead import ReadAhead
+from edgeproxy.exchange.between import body_of, interim_to
 from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.cache import Cache, Found
@@ -47,13 +47,12 @@ from edgeproxy.exchange.own import OwnAnswers
 from edgeproxy.exchange.passing import pass_page
 from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.upgrade import open_upgrade
-from edgeproxy.origin.messages import Interim, OriginResponse
+from edgeproxy.origin.messages import OriginResponse
 from edgeproxy.tasks import spawn
 from edgeproxy.telemetry import names
 from edgeproxy.telemetry.tracing import Tracing
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.forwarding import end_to_end, max_forwards, via_loops
-from edgeproxy.wire.messages import ResponseHead
 from edgeproxy.wire.well_known import is_challenge
 
 log = logging.getLogger("edgeproxy.exchange")
@@ -241,7 +240,7 @@ class Answerer:
             trace=exchange.span.trace_id,
             own=own,
             is_page=self._injections.applies(exchange.site, exchange.request),
-            on_interim=_interim_to(exchange),
+            on_interim=interim_to(exchange),
         )
 
     async def _fetch(self, exchange: Exchange, found: Found, conditions: Fields) -> None:
@@ -413,7 +412,7 @@ class Answerer:
     async def _pass(self, exchange: Exchange, found: Found) -> None:
         """The client's own request, both ways streamed. An origin that fails a read may still be stood in for."""
         request = exchange.request
-        body = _body_of(exchange) if request.body_length else None
+        body = body_of(exchange) if request.body_length else None
         is_page = self._injections.applies(exchange.site, request)
         asked = ask.as_is(exchange.site, request, body, peer=exchange.peer, trusted=exchange.trusted, is_page=is_page)
         is_read = request.method in ("GET", "HEAD") and found.resident is not None
@@ -421,7 +420,7 @@ class Answerer:
         try:
             async with asyncio.timeout(patience):
                 with exchange.span.current():
-                    response = await exchange.site.origin.fetch(asked, on_interim=_interim_to(exchange))
+                    response = await exchange.site.origin.fetch(asked, on_interim=interim_to(exchange))
         except TimeoutError:
             await self._too_slow(exchange, found)
             return
@@ -491,19 +490,3 @@ class Answerer:
 
 def _is_event_stream(response: OriginResponse) -> bool:
     return (response.fields.get("content-type") or "").lower().startswith("text/event-stream")
-
-
-async def _body_of(exchange: Exchange) -> AsyncIterator[bytes]:
-    while piece := await exchange.stream.read():
-        yield piece
-
-
-def _interim_to(exchange: Exchange) -> Interim:
-    """Hands 1xx responses on to the client of this exchange, while it still waits (RFC 9110 section 15.2)."""
-    stream = exchange.stream
-
-    def hand_on(head: ResponseHead) -> None:
-        if not stream.head_sent and not stream.gone and head.status != 100:
-            stream.send_interim(head.status, end_to_end(head.fields))
-
-    return hand_on

@@ -5,9 +5,12 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
   blocks?url=URL    the newest usable block of a URL: its bytes, its proof, its head; the body by its digest
   blocks/HEIGHT     the same of any block, named by its height; `head` and `body` are null where there is nothing to be had
   heads/HEX         one stored head        bodies/HEX    one body
+  key               {"vkey"}: the log's public key, for those who trust whom they reach
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, and is not
-covered by a hard purge: what an operator took back is not given out by its digest either. All of it is proved before it is sent.
+covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's
+cookie or credentials selected: it is his, and a proof of it says them in clear; nor what the edge itself shows nobody before the
+origin allowed it. All of it is proved before it is sent.
 """
 
 import logging
@@ -17,8 +20,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from edgeproxy.caching import vary
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest, Mark
+from edgeproxy.caching.storable import is_only_validated
 from edgeproxy.errors import Corrupt, StoreError
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.index import Entry
@@ -32,7 +37,7 @@ from edgeproxy.ledger.evidence import Clear, encode_clear
 from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.proof_file import ProofFile
 from edgeproxy.ledger.verify import verify_block
-from edgeproxy.sequencer.publication import Publication
+from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
 
@@ -63,11 +68,12 @@ class WholeBody:
 class BlockApi:
     """`is_published` and `sites` follow the configuration. What is not published is not there."""
 
-    def __init__(self, cache: Cache, publication: Publication, sites: Sites, *, is_published: bool = True) -> None:
+    def __init__(self, cache: Cache, sequencer: Sequencer, sites: Sites, *, is_published: bool = True) -> None:
         self.sites = sites
         self.is_published = is_published
         self._cache = cache
-        self._publication = publication
+        self._sequencer = sequencer
+        self._publication = sequencer.publication
 
     async def answer(self, request: Request) -> Page | WholeBody | None:
         """The answer to a request below `PREFIX`; None for a path that is not one of these, or when nothing is published."""
@@ -76,7 +82,7 @@ class BlockApi:
             return None
         name = path.removeprefix(PREFIX)
         height, digest = _by_height(name), _by_digest(name)
-        if name != "blocks" and height is None and digest is None:
+        if name not in ("blocks", "key") and height is None and digest is None:
             return None
         if (page := other_method(request)) is not None:
             return page
@@ -86,10 +92,22 @@ class BlockApi:
             if digest is not None:
                 kind, wanted = digest[1], Digest(bytes.fromhex(digest[2]))
                 return await (self._head(request, wanted) if kind == "heads" else self._body(request, wanted))
+            if name == "key":
+                data = encode_json({"vkey": str(self._sequencer.log)})
+                return tagged(request, data, Fields((_JSON, NOT_KEPT, *FOR_ALL)))
             return await self._newest(request, query)
         except StoreError as error:
             log.error("cannot be given out: %s: %s", name, error)
             return json_error(503, "this part of the store cannot be read at the moment")
+
+    async def failed(self, given: WholeBody, error: Corrupt) -> None:
+        """A body failed its proof on its way out: it is set aside, as if it had been asked for by its URL."""
+        for version in self._of_body(given.resident.ref.digest):
+            site = next((site for site in self.sites.sites if site.name == version.site), None)
+            slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
+            for entry in tuple(slot.entries) if slot is not None else ():
+                if self._cache.version_at(entry, version.height) is version:
+                    await self._cache.body_failed(entry, given.resident, error)
 
     # -- blocks ---------------------------------------------------------------------------------------------------------------
 
@@ -103,14 +121,33 @@ class BlockApi:
             return json_error(400, "url must be absolute, with http:// or https://, and not too long")
         site = self.sites.find(f"[{host}]" if ":" in host else host)
         if site is not None:
-            slot = self._cache.index.slot(primary_key(url, site.keys))
+            key = primary_key(url, site.keys)
+            slot = self._cache.index.slot(key)
+            if slot is None and self._cache.adopt is not None and await self._cache.adopt(site, url, key, request):
+                slot = self._cache.index.slot(key)
             if slot is not None:
                 selected = slot.select(request)
-                for entry in sorted(slot.entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True):
-                    for version in _latest(entry.versions):
-                        if await self._usable(site, entry, version) is not None:
-                            return await self._block(request, version)
+                entries = sorted(slot.entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True)
+                version = await self._chosen(site, key, entries)
+                if version is not None:
+                    return await self._block(request, version)
         return json_error(404, "no usable block of this URL")
+
+    async def _chosen(self, site: Site, key: str, entries: list[Entry]) -> Version | None:
+        """Under a rollback the version that it serves, whatever purges say; else the newest usable one."""
+        rule = self._cache.rules.rolled_back(site.name, key)
+        if rule is not None:
+            for entry in entries:
+                version = self._cache.version_at(entry, rule.to)
+                if version is not None and await self._usable(site, entry, version, is_pinned=True) is not None:
+                    return version
+            if rule.absent == "refuse":
+                return None
+        for entry in entries:
+            for version in _latest(entry.versions):
+                if await self._usable(site, entry, version) is not None:
+                    return version
+        return None
 
     async def _block(self, request: Request, version: Version) -> Page:
         row = await self._cache.db.load(version.height)
@@ -128,9 +165,11 @@ class BlockApi:
         content = await self._evidence(height, row.raw, None)
         content |= {"head": None, "body": None, "length": entry.length if isinstance(entry, Stored) else None}
         if isinstance(entry, Stored):
-            if await self._first_usable([v for v in self._of_head(entry.head) if v.height == height]) is not None:
+            whole = await self._first_usable([v for v in self._cache.index.named().of_head(entry.head) if v.height == height])
+            if whole is not None:
                 content["head"] = _b64(row.head)
-            if await self._first_usable(self._of_body(entry.body)) is not None:
+            # What was proved with its head need not be proved again.
+            if whole is not None or await self._first_usable(self._of_body(entry.body)) is not None:
                 content["body"] = entry.body.hex()
         return tagged(request, encode_json(content), Fields((_JSON, _FOR_A_MINUTE, *FOR_ALL)))
 
@@ -177,15 +216,17 @@ class BlockApi:
             site = by_name.get(version.site)
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
-                if site is not None and version in entry.versions:
-                    resident = await self._usable(site, entry, version)
+                if site is not None and self._cache.version_at(entry, version.height) is version:
+                    rule = self._cache.rules.rolled_back(site.name, entry.key)
+                    is_pinned = rule is not None and self._cache.version_at(entry, rule.to) is version
+                    resident = await self._usable(site, entry, version, is_pinned=is_pinned)
                     if resident is not None:
                         return version, resident
         return None
 
-    async def _usable(self, site: Site, entry: Entry, version: Version) -> Resident | None:
+    async def _usable(self, site: Site, entry: Entry, version: Version, *, is_pinned: bool = False) -> Resident | None:
         """The version, proved, unless it must not be used (any more)."""
-        if not self._cache.bodies.exists(version.body.digest):
+        if not vary.is_for_all(version.selecting) or not self._cache.bodies.exists(version.body.digest):
             return None
         resident = self._cache.tier.get(entry.tier_key)
         if resident is None or resident.stored.height != version.height:
@@ -194,7 +235,10 @@ class BlockApi:
             except Corrupt as error:
                 log.error("block %d cannot be given out: %s", version.height, error)
                 return None
-        return None if self._cache.judge(site, entry, resident) is Mark.GONE else resident
+        if is_pinned:
+            return resident
+        is_gone = self._cache.judge(site, entry, resident) is Mark.GONE
+        return None if is_gone or is_only_validated(resident.stored, site.policy) else resident
 
 
 def _latest(versions: list[Version]) -> Iterator[Version]:

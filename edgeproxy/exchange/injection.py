@@ -7,6 +7,7 @@ A stored page is judged once, when it is ready to be served or first asked for, 
 site's own service worker, a reload. A body that is not in memory is looked through by `exchange.deliver`, which alone reads it.
 """
 
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -37,6 +38,8 @@ from edgeproxy.wire.messages import Request
 log = logging.getLogger("edgeproxy.injection")
 
 MAX_CHALLENGED = 256
+BETWEEN_SIGHTS = 5.0
+"""Seconds between two walks through the memory that strangers cause: whoever finds a page behind a password finds many."""
 _ASKS_THE_USER = ("basic", "digest", "negotiate", "ntlm")
 _NO_PAGE = (Skip.NOT_HTML, Skip.STATUS)
 
@@ -71,6 +74,8 @@ class Injections:
         self._metrics = metrics
         self._challenged: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._told: set[tuple[str, str, tuple[Change, ...]]] = set()
+        self._next_forget = 0.0
+        self._forgetting: asyncio.TimerHandle | None = None
 
     def applies(self, site: Site, request: Request) -> bool:
         """Whether answers to `request` get the tag where the response has nothing against it."""
@@ -122,7 +127,7 @@ class Injections:
         skip = qualify.of_response(stored.status, stored.fields, coded="content-encoding" in stored.fields)
         if skip in _NO_PAGE:
             return None
-        if skip is None and self._is_challenged(stored.url):
+        if skip is None and self._challenge_over(stored.url) is not None:
             skip = Skip.CHALLENGED
         amended = self.amended(site, stored.url, stored.fields) if skip is None else Amended(stored.fields, skip=skip)
         injected = Injected(amended.fields, tag(amended.nonce), amended.changes, amended.skip)
@@ -174,7 +179,7 @@ class Injections:
         skip = qualify.of_response(status, fields, coded=coded)
         if skip in _NO_PAGE:
             return None
-        if skip is None and self._is_challenged(request.url):
+        if skip is None and self._challenge_over(request.url) is not None:
             skip = Skip.CHALLENGED
         by_request = qualify.of_request(request)
         if by_request is not None:
@@ -235,23 +240,39 @@ class Injections:
             return
         if not qualify.wants_document(exchange.request.fields.get("sec-fetch-dest"), exchange.request.fields.get("accept")):
             return
-        key = (exchange.request.host, exchange.request.path.rpartition("/")[0] + "/")
-        if key in self._challenged:
-            self._challenged.move_to_end(key)
+        covering = self._challenge_over(exchange.request.url)
+        if covering is not None:
+            self._challenged.move_to_end(covering)
             return
-        self._challenged[key] = None
+        self._challenged[exchange.request.host, exchange.request.path.rpartition("/")[0] + "/"] = None
         if len(self._challenged) > MAX_CHALLENGED:
             self._challenged.popitem(last=False)
-        self.forget()
+        self._forget_soon()
 
-    def _is_challenged(self, url: str) -> bool:
+    def _challenge_over(self, url: str) -> tuple[str, str] | None:
+        """Host and folder of a page that asked for a password, when `url` is below it."""
         if not self._challenged:
-            return False
+            return None
         host, path = host_of(url), urlsplit(url).path
-        return any(known == host and path.startswith(folder) for known, folder in self._challenged)
+        return next((key for key in self._challenged if key[0] == host and path.startswith(key[1])), None)
+
+    def _forget_soon(self) -> None:
+        """At once, if that was not done lately."""
+        if self._forgetting is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._next_forget:
+            self._forgetting = loop.call_at(self._next_forget, self.forget)
+            return
+        self._next_forget = loop.time() + BETWEEN_SIGHTS
+        self.forget()
 
     def forget(self) -> None:
         """Judge anew what is in memory: who gets the tag has changed."""
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+            self._next_forget = asyncio.get_running_loop().time() + BETWEEN_SIGHTS
         for entry in self._cache.index.entries():
             resident = entry.pending or self._cache.tier.get(entry.tier_key)
             if resident is not None:

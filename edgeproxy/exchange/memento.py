@@ -3,7 +3,8 @@
 Owns: which stored versions can be had, their proof, and the fields of these answers. Never asks the origin, and leaves the memory
 tier to those who ask for what is now.
 
-What can be had: contents whose body is there, that were no server errors and are not purged for good. Blocks that only renewed a
+What can be had: contents whose body is there, that were no server errors, are not purged for good, and were not selected by what
+one visitor alone sends. Blocks that only renewed a
 head are the same content, so the URL of a version stays as long as the version does.
 """
 
@@ -16,7 +17,7 @@ from edgeproxy.caching import memento, vary
 from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.memento import MementoPath, TimeMapPath
 from edgeproxy.caching.model import Mark, Reason, Serve
-from edgeproxy.caching.storable import GOOD_BELOW
+from edgeproxy.caching.storable import GOOD_BELOW, is_only_validated
 from edgeproxy.errors import ClientGone, Corrupt, StoreError
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
@@ -24,6 +25,7 @@ from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.own import OwnAnswers
 from edgeproxy.exchange.resident import Resident
+from edgeproxy.exchange.site import Site
 from edgeproxy.ledger.fold import Version
 from edgeproxy.telemetry import names
 from edgeproxy.wire.dates import format_http_date
@@ -108,7 +110,7 @@ class Mementos:
                 log.error("cannot read block %d: %s", version.height, error)
                 await self._own.page(exchange, 503)
                 return
-            if self._is_gone(entry, version, resident):
+            if self._is_gone(exchange.site, entry, version, resident):
                 break
             told = self._told(base, url, seconds, version, negotiated=negotiated)
             exchange.outcome = "hits"
@@ -135,7 +137,9 @@ class Mementos:
         slot = self._cache.index.slot(primary_key(url, site.keys))
         if slot is None:
             return []
-        mine = [(entry, self._of_entry(entry)) for entry in slot.entries if entry.site == site.name]
+        # Who selects none gets the last one written; that must be nobody's own.
+        shown = (entry for entry in slot.entries if entry.site == site.name and vary.is_for_all(entry.selecting))
+        mine = [(entry, self._of_entry(entry)) for entry in shown]
         return [(entry, versions) for entry, versions in mine if versions]
 
     def _of_entry(self, entry: Entry) -> list[Version]:
@@ -149,8 +153,10 @@ class Mementos:
                 versions.append(version)
         return versions
 
-    def _is_gone(self, entry: Entry, version: Version, resident: Resident) -> bool:
-        """Whether it is purged for good by a tag, which only its head tells."""
+    def _is_gone(self, site: Site, entry: Entry, version: Version, resident: Resident) -> bool:
+        """What only its head tells: it is purged for good by a tag, or was never shown to anybody without the origin's word."""
+        if is_only_validated(resident.stored, site.policy):
+            return True
         rules, tags, groups = self._cache.rules, resident.tags, resident.groups
         return rules.mark(version.height, site=entry.site, url=entry.key, tags=tags, groups=groups) is Mark.GONE
 

@@ -17,8 +17,9 @@ from urllib.parse import quote
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.exchange import Exchange
-from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, NOT_KEPT, asking_host, json_page
+from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, asking_host, json_page
 from edgeproxy.exchange.pages import Page
+from edgeproxy.exchange.public import NOT_KEPT
 from edgeproxy.exchange.site import Sites
 from edgeproxy.ledger.digests import url_digest
 from edgeproxy.wire.fields import Fields
@@ -74,12 +75,20 @@ def _absent() -> Page:
 
 
 class MirrorPaths:
-    """`control`: the signed document for a host of a site, by their names; None where there is none."""
+    """`control`: the signed document for a host of a site, by their names; None where there is none. `is_published`: whether
+    anything else is there; where it is not, all names are answered alike, for one that is known would tell of a URL."""
 
-    def __init__(self, digests: UrlDigests, control: Callable[[str, str], bytes | None], sites: Callable[[], Sites]) -> None:
+    def __init__(
+        self,
+        digests: UrlDigests,
+        control: Callable[[str, str], bytes | None],
+        sites: Callable[[], Sites],
+        is_published: Callable[[], bool],
+    ) -> None:
         self._digests = digests
         self._control_of = control
         self._sites = sites
+        self._is_published = is_published
 
     async def resolve(self, exchange: Exchange) -> Request | Page | None:
         """What a request below `PREFIX` amounts to: a request for another path, or the whole answer; None for any other path.
@@ -93,6 +102,8 @@ class MirrorPaths:
         name = request.path.removeprefix(PREFIX)
         if name == "control" and request.method in ("GET", "HEAD"):
             return self._control(exchange) or _absent()
+        if not self._is_published():
+            return _absent()
         if name.startswith("ledger/"):
             return replace(request, target=f"/.edge/{name}")
         if _body(name) is not None:

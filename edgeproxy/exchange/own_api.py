@@ -12,12 +12,10 @@ from urllib.parse import urlsplit
 from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.pages import Page
-from edgeproxy.ledger.digests import sha256
-from edgeproxy.wire import etags
+from edgeproxy.exchange.public import NOT_KEPT
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
 
-NOT_KEPT = ("Cache-Control", "no-store")
 NO_SNIFF = ("X-Content-Type-Options", "nosniff")
 JSON_TYPE = ("Content-Type", "application/json")
 FOR_ALL = ("Access-Control-Allow-Origin", "*")
@@ -47,18 +45,6 @@ def preflight(methods: str, headers: str, *lines: tuple[str, str]) -> Page:
     """What a browser asks before a request that no form could make."""
     allowed = (("Access-Control-Allow-Methods", methods), ("Access-Control-Allow-Headers", headers))
     return Page(204, Fields((*lines, *allowed, ("Access-Control-Max-Age", "86400"), ("Allow", f"{methods}, OPTIONS"))), b"")
-
-
-def validated(request: Request, data: bytes, fields: Fields) -> Page:
-    """`data` as a 200 with an entity tag, or a 304 for a client that has it."""
-    etag = f'"{sha256(data)[:16].hex()}"'
-    fields = fields.plus(("ETag", etag))
-    known = request.fields.get("if-none-match")
-    if known is not None:
-        listed = etags.parse_etag_list(known)
-        if listed == "*" or any(etags.weak_match(etag, each) for each in listed):
-            return Page(304, fields.without(frozenset(("content-type",))), b"")
-    return Page(200, fields, data)
 
 
 async def read_body(exchange: Exchange, most: int) -> bytes:

@@ -171,11 +171,7 @@ async def send_page(
         await send_head(exchange, 200, page.amended, length + len(ready) - len(first) if length and is_counted else None)
     else:
         await send_head(exchange, 200, page.fields, length)
-        ready = body.as_it_came(first)
-        if ready:
-            await stream.send(ready)
-        while piece := await body.read():
-            await stream.send(piece)
+        await _send_as_it_came(exchange, body, first)
         return
     await _send(exchange, body, ready)
     while piece := await body.read():
@@ -185,6 +181,13 @@ async def send_page(
         await stream.send(end)
     if outcome is None:
         injections.tell(exchange, injector.outcome, page.changes)
+
+
+async def _send_as_it_came(exchange: Exchange, body: Body, first: bytes) -> None:
+    if ready := body.as_it_came(first):
+        await exchange.stream.send(ready)
+    while piece := await body.read():
+        await exchange.stream.send(piece)
 
 
 async def _send(exchange: Exchange, body: Body, data: bytes) -> None:

@@ -7,7 +7,7 @@ memory of it, and holds as long as the rules, the response and its freshness und
 from functools import lru_cache
 
 from edgeproxy.caching import freshness
-from edgeproxy.caching.model import Mark, Reason, Serve
+from edgeproxy.caching.model import Mark, Reason, Serve, StoredResponse
 from edgeproxy.caching.plan import plan
 from edgeproxy.caching.preconditions import NotModified, Whole
 from edgeproxy.clock import Instant
@@ -105,16 +105,10 @@ def make_answer(
             status, body, fields = 304, b"", heads.not_modified(fields)
         case _:
             return None
-    hsts = site.told_to_stay_secure(url.partition(":")[0])
-    if hsts is not None and "strict-transport-security" not in stored.fields:
-        fields = fields.plus(("Strict-Transport-Security", hsts))
-    if site.memento:
-        fields = fields.plus(*memento_lines(url))
-    if request.method == "HEAD":
-        body = b""
+    body = b"" if request.method == "HEAD" else body
     return Answer(
         stored,
-        encode_response_head(status, Fields(fields))[:-2],
+        encode_response_head(status, _with_said_of(site, url, stored, fields))[:-2],
         body,
         freshness.fresh_until(stored, site.policy) if resident.pinned else resident.fresh_until,
         hit_suffix(
@@ -128,3 +122,11 @@ def make_answer(
         ),
         decision.reason,
     )
+
+
+def _with_said_of(site: Site, url: str, stored: StoredResponse, fields: Fields) -> Fields:
+    """`fields` of an answer for `url`, with what the site says in each of them."""
+    hsts = site.told_to_stay_secure(url.partition(":")[0])
+    if hsts is not None and "strict-transport-security" not in stored.fields:
+        fields = fields.plus(("Strict-Transport-Security", hsts))
+    return fields.plus(*memento_lines(url)) if site.memento else fields

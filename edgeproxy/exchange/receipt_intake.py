@@ -44,7 +44,7 @@ class Receipts(Protocol):
     def wait(self, address: str) -> float: ...
 
     def post(
-        self, body: bytes, *, site: str, host: str, keys: KeyRules, is_of_site: Callable[[str], bool]
+        self, body: bytes, *, address: str, site: str, host: str, keys: KeyRules, is_of_site: Callable[[str], bool]
     ) -> dict[str, int] | None: ...
 
 
@@ -117,11 +117,13 @@ class ReceiptIntake:
         return any(pattern == host or (pattern[:2] == "*." and pattern[2:] == host.partition(".")[2]) for pattern in patterns)
 
     async def _take_receipts(self, exchange: Exchange, cors: CorsLines) -> Page:
-        if wait := self._receipts.wait(client_address(exchange)):
+        address = client_address(exchange)
+        if wait := self._receipts.wait(address):
             return too_many(wait, *cors)
         body = await read_body(exchange, MAX_RECEIPTS_BODY)
         counts = self._receipts.post(
             body,
+            address=address,
             site=exchange.site.name,
             host=exchange.request.host,
             keys=exchange.site.keys,

@@ -14,8 +14,9 @@ from importlib import resources
 from typing import Any, Final, Protocol
 
 from edgeproxy.exchange.exchange import Exchange
-from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, NOT_KEPT, allowing, preflight, validated
+from edgeproxy.exchange.own_api import FOR_ALL, NO_SNIFF, allowing, preflight
 from edgeproxy.exchange.pages import Page
+from edgeproxy.exchange.public import NOT_KEPT, tagged
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
@@ -108,7 +109,7 @@ class WorkerFiles:
         script = self._scripts.get(KILL if values is None else WORKER)
         if script is None:
             return None
-        return validated(request, script if values is None else preamble("EDGE", values) + script, _WORKER_FIELDS)
+        return tagged(request, script if values is None else preamble("EDGE", values) + script, _WORKER_FIELDS)
 
     def _page_script(self, request: Request, name: str, site: str, host: str) -> Page | None:
         script = self._scripts.get(name)
@@ -116,7 +117,7 @@ class WorkerFiles:
             return None
         if name == REGISTER:
             script = preamble("EDGE_PAGE", self._orders.page_values(site, host)) + script
-        return validated(request, script, _PAGE_FIELDS)
+        return tagged(request, script, _PAGE_FIELDS)
 
     def _control(self, site: str, host: str) -> Page | None:
         note = self._orders.control(site, host)

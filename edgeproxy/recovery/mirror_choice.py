@@ -3,12 +3,14 @@
 Owns: that choice, from the ledger's fold alone. Pure; must not read a store. The rules are those of the block API:
  1. a purge that makes it as if never stored takes it away, and so does an erasure
  2. under a rollback it is the version of then
- 3. of several variants the newest, and before it one that every request selects; never one that a cookie or password selected
+ 3. of several variants the newest, and before it one that every request selects; never one of a page that
+    differs by cookie or password, which browsers do not take, nor one that anything else of one visitor's own selected
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from edgeproxy.caching import vary
 from edgeproxy.caching.key import KeyRules, primary_key
 from edgeproxy.caching.model import Mark
 from edgeproxy.ledger.fold import Fold, Version
@@ -48,6 +50,7 @@ class Choosing:
             and version.status == 200
             and fold.has_body(version)
             and (rule is None or version.height <= rule.to)
+            and vary.is_for_all(version.selecting)
             and not any(name in _PRIVATE for name, _ in version.selecting)
         ]
         for version in sorted(usable, key=lambda each: (not each.selecting, each.height), reverse=True):

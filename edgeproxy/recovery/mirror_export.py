@@ -10,7 +10,7 @@ the checkpoint over them, the control document; last of all what is no longer wa
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from typing import Final
 from edgeproxy.caching import tags
 from edgeproxy.caching.key import KeyRules
 from edgeproxy.caching.model import Digest, Policy
+from edgeproxy.caching.storable import is_only_validated
 from edgeproxy.errors import Corrupt, EdgeError, ProofRefused
 from edgeproxy.ledger.block import Stored
 from edgeproxy.ledger.block_document import encode_document
@@ -31,7 +32,7 @@ from edgeproxy.ledger.proof_file import ProofFile
 from edgeproxy.ledger.proofs import inclusion_proof
 from edgeproxy.ledger.replay import Replay
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle, tiles_of
-from edgeproxy.ledger.verify import verify_block
+from edgeproxy.ledger.verify import verify_block, verify_stored
 from edgeproxy.recovery.mirror_choice import Choosing
 from edgeproxy.recovery.mirror_files import BLOCKS, BODIES, CONTROL, LEDGER, MirrorFolder
 from edgeproxy.recovery.service_workers import control_of, is_of
@@ -156,6 +157,7 @@ class _Export:
         self._folder = folder
         self._shards = shards
         self._progress = progress
+        self._policy = Policy()
         self._tiles: OrderedDict[int, list[tuple[bytes, bytes]]] = OrderedDict()
 
     def run(self, site: str, host: str) -> Exported:
@@ -163,8 +165,8 @@ class _Export:
         done = Exported(site, host, size=source.stated.size)
         folder.open()
         salt = site_salt(source.fold.genesis_salt, site)
-        policy = Policy(tag_fields=orders.tag_fields)
-        choosing = Choosing(site, KeyRules(ignore_query=orders.ignore_query), lambda version: self._marks(version, policy))
+        self._policy = Policy(tag_fields=orders.tag_fields, override=orders.override)
+        choosing = Choosing(site, KeyRules(ignore_query=orders.ignore_query), self._marks)
         versions = list(choosing.versions(source.fold))
         blocks: set[str] = set()
         bodies: set[str] = set()
@@ -186,8 +188,11 @@ class _Export:
         return done
 
     def _put(self, version: Version, digest: Digest, salt: bytes, done: Exported) -> bool:
-        """Body, then block; False when there is nothing that would hold."""
+        """Body, then block; False when there is nothing that would hold, or may be shown."""
         folder, log = self._folder, self._source.signer.verifier
+        if self._needs_the_origin(version, salt):
+            done.leave_out("shown to nobody without the origin")
+            return False
         if folder.has_body(version.body.digest, version.body.length):
             folder.kept += 1
         else:
@@ -213,17 +218,27 @@ class _Export:
             return False
         return True
 
+    def _needs_the_origin(self, version: Version, salt: bytes) -> bool:
+        """Whether the edge itself never shows it unasked; under a rollback it does. What cannot be read is judged later."""
+        if self._source.fold.rules.rolled_back(version.site, version.url) is not None:
+            return False
+        for row in read_rows(self._source.connection, version.height, version.height + 1):
+            with suppress(Corrupt):
+                stored = verify_stored(row.raw, version.leaf, row.head or b"", version.url, version.selecting, salt).value
+                return is_only_validated(stored, self._policy)
+        return False
+
     def _clear(self, version: Version, salt: bytes) -> bytes | None:
         """What a browser needs besides, to know a variant; nothing where every request selects it: no URL stands there then."""
         return encode_clear(Clear(version.url, version.selecting, salt)) if version.selecting else None
 
-    def _marks(self, version: Version, policy: Policy) -> tuple[Iterable[str], Iterable[str]]:
+    def _marks(self, version: Version) -> tuple[Iterable[str], Iterable[str]]:
         for row in read_rows(self._source.connection, version.height, version.height + 1):
             try:
                 fields = decode_stored_head(row.head or b"").fields
             except ValueError:
                 break  # damaged: it is left out when its head is looked at
-            return tags.tags(fields, policy), tags.cache_groups(fields)
+            return tags.tags(fields, self._policy), tags.cache_groups(fields)
         return (), ()
 
     # --- the ledger itself, for whoever audits

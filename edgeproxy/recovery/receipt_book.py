@@ -25,7 +25,7 @@ from edgeproxy.errors import EdgeError, RequestRefused, StoreError
 from edgeproxy.ledger.block import Block, Receipt, decode
 from edgeproxy.ledger.drafts import ReceiptDraft, ReceiptNames, Source, decode_names
 from edgeproxy.ledger.fold import Fold
-from edgeproxy.recovery.rates import Bucket, Limit, Rates
+from edgeproxy.recovery.rates import Limit, Rates
 from edgeproxy.recovery.receipt_store import Seen, ensure_receipt_key
 from edgeproxy.recovery.receipts import (
     Refusal,
@@ -56,6 +56,8 @@ RECENT_BLOCKS: Final = 50_000
 ONE_CLIENT: Final = Limit(burst=30, rate=0.5)
 ALL_CLIENTS: Final = Limit(burst=500, rate=50)
 BLOCKS: Final = Limit(burst=200, rate=1.0)
+BLOCKS_OF_ONE: Final = Limit(burst=60, rate=0.2)
+"""A page of sixty parts that were all recovered is one visitor's; nobody alone takes the place of all others."""
 
 
 class Ledger(Protocol):
@@ -75,8 +77,9 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Sender:
-    """Where receipts were posted to."""
+    """Whose receipts these are, and where they were posted to."""
 
+    address: str
     site: str
     host: str
     keys: KeyRules
@@ -112,7 +115,7 @@ class ReceiptBook:
         self._key = b""
         self._seen = Seen(folder)
         self._rates = Rates(ONE_CLIENT, ALL_CLIENTS)
-        self._blocks = Bucket(BLOCKS.burst, BLOCKS.rate, BLOCKS.burst, clock.monotonic())
+        self._blocks = Rates(BLOCKS_OF_ONE, BLOCKS)
         self._pending: dict[_Key, _Pending] = {}
         self._writing: asyncio.Task[None] | None = None
         self._hurry = asyncio.Event()
@@ -154,9 +157,9 @@ class ReceiptBook:
         return self._rates.wait(address, self._clock.monotonic())
 
     def post(
-        self, body: bytes, *, site: str, host: str, keys: KeyRules, is_of_site: Callable[[str], bool]
+        self, body: bytes, *, address: str, site: str, host: str, keys: KeyRules, is_of_site: Callable[[str], bool]
     ) -> dict[str, int] | None:
-        """Take what a browser posted to `host` of `site`; `is_of_site` says whether a host is one of the site's.
+        """Take what the browser at `address` posted to `host` of `site`; `is_of_site` says whether a host is one of the site's.
 
         Answers {"accepted", "duplicate", "refused"}; None for a report of a registration. Raises RequestRefused: 400 or 413 for
         what cannot be read, 403 for a token that does not hold.
@@ -166,7 +169,7 @@ class ReceiptBook:
             self.on_registration(site, outcome_label(report.register))
             return None
         now, counts = self._clock.now(), {"accepted": 0, "duplicate": 0, "refused": 0}
-        sender = _Sender(site, host, keys, is_of_site)
+        sender = _Sender(address, site, host, keys, is_of_site)
         try:
             check_token(report.token, self._key, host, now)
         except RequestRefused:
@@ -206,22 +209,22 @@ class ReceiptBook:
         is_lie = tells_of_a_lie(receipt.cause)
         if is_lie != (block is None) and receipt.source in ("cache", "edge"):
             return "block"
-        return self._gather((sender.site, url, receipt.source, receipt.cause, block), receipt)
+        return self._gather(sender.address, (sender.site, url, receipt.source, receipt.cause, block), receipt)
 
     def _stored_as(self, sender: _Sender, url: str, block: Height | None) -> tuple[str, bool]:
         """The URL as the block has it, and whether it has it. A URL has other spellings, which the site's rules make one."""
         if block is None:
             return url, True
-        history = self._ledger.fold.history
         for spelling in dict.fromkeys((url, primary_key(url, sender.keys))):
-            if any(version.height == block and version.site == sender.site for version in history(spelling)):
+            version = self._ledger.fold.version(spelling, block)
+            if version is not None and version.site == sender.site:
                 return spelling, True
         return url, False
 
-    def _gather(self, key: _Key, receipt: Reported) -> Refusal | None:
+    def _gather(self, address: str, key: _Key, receipt: Reported) -> Refusal | None:
         pending = self._pending.get(key)
         if pending is None:
-            if len(self._pending) >= MAX_PENDING or self._blocks.take(self._clock.monotonic()):
+            if len(self._pending) >= MAX_PENDING or self._blocks.wait(address, self._clock.monotonic()):
                 return "full"
             pending = self._pending[key] = _Pending(receipt.served)
             if self._writing is None or self._writing.done():

@@ -25,6 +25,7 @@ from edgeproxy.config import Site
 from edgeproxy.errors import RequestRefused, StoreError
 from edgeproxy.ledger.control import Control, Mode, Quorum, statement_of
 from edgeproxy.ledger.note_keys import Verifier
+from edgeproxy.recovery.rates import Bucket, Limit
 from edgeproxy.recovery.worker_state import Kept, Orders, load_state, save_state
 
 log = logging.getLogger("edgeproxy.recovery")
@@ -42,6 +43,9 @@ KEY_MILLISECONDS: Final = 30 * 86_400_000
 """How long a key that was rotated away stays in the script: copies on mirrors are proved with it."""
 MAX_NOTES: Final = 256
 _SEEN_AGAIN: Final = 3_600_000
+SIGHTS: Final = Limit(burst=16, rate=1 / 60)
+"""Hosts that are newly seen with a service worker of their own: each changes the orders of all, and a site for any host has as
+many as somebody likes to name."""
 
 
 class Log(Protocol):
@@ -93,6 +97,7 @@ class ServiceWorkers:
         self._dirty = False
         self._notes: dict[tuple[int, str, str, str], bytes] = {}
         self._saving = asyncio.Lock()
+        self._sights = Bucket(SIGHTS.burst, SIGHTS.rate, SIGHTS.burst, clock.monotonic())
 
     def __repr__(self) -> str:
         return f"<ServiceWorkers serial={self.serial} sites={len(self._sites)} own={len(self._kept.own)}>"
@@ -167,6 +172,7 @@ class ServiceWorkers:
                 mirrors=settings.mirrors,
                 tag_fields=site.policy().tag_fields,
                 ignore_query=site.cache.ignore_query,
+                override=site.recovery.override,
                 validators=validators,
             )
         return made
@@ -236,6 +242,8 @@ class ServiceWorkers:
                 self._kept = msgspec.structs.replace(self._kept, own={**own, host: now})
                 self._dirty = True
             return
+        if self._sights.take(self._clock.monotonic()):
+            return  # browsers ask for the script again
         kept = dict(sorted(own.items(), key=lambda item: item[1])[-MAX_OWN + 1 :])
         log.warning("%s has a service worker of its own: ours yields there (service_worker.own)", host)
         self._change(own={**kept, host: now})

@@ -38,6 +38,8 @@ class Orders(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Response fields with the tags that a purge can name: an export decides by them what may still be served."""
     ignore_query: tuple[str, ...] = ()
     """Query parameters that do not make another page."""
+    override: bool = False
+    """Copies are used against what the origin says of that (`site.recovery.override`)."""
     validators: Quorum | None = None
 
 

@@ -5,6 +5,7 @@ Must not parse a head; that is `wire.http1`. Pure, without sockets and clock.
 """
 
 import re
+from functools import lru_cache
 
 from edgeproxy.errors import RequestRefused
 from edgeproxy.inject.qualify import wants_document
@@ -22,11 +23,11 @@ BLANK_LINES = 4
 
 # A plain head, whole: GET in origin form, Host once, Accept-Encoding at most once, and lines that no ready answer depends on (a
 # response that varies by one of them is never answered by `Handler.instant_like`). Stricter than the grammar of `wire`.
-# Whether a page to show is asked for does matter (`inject.qualify`): of the two fields that say so the last value is caught.
+# Whether a page to show is asked for does matter (`inject.qualify`): the two fields that say so are looked at by `_kind_of`.
 _OTHERS = (
-    rb"(?:(?:(?:User-Agent|Referer|Cookie|Accept-Language|DNT|Priority|Upgrade-Insecure-Requests|"
-    rb"Sec-(?:[A-EG-Z]|Fetch-[MSU])[A-Za-z-]*+): [\t -~\x80-\xff]*+|Accept: ([!-~\x80-\xff][\t -~\x80-\xff]*+)|"
-    rb"Sec-Fetch-Dest: ((?!serviceworker)[a-z]++)|Connection: keep-alive)\r\n){0,16}+"
+    rb"(?:(?:(?:User-Agent|Referer|Cookie|Accept(?:-Language)?|DNT|Priority|Upgrade-Insecure-Requests|"
+    rb"Sec-(?:[A-EG-Z]|Fetch-[MSU])[A-Za-z-]*+): [\t -~\x80-\xff]*+|"
+    rb"Sec-Fetch-Dest: (?!serviceworker)[a-z]++|Connection: keep-alive)\r\n){0,16}+"
 )
 _HOST = rb"Host: ([!-~]++)\r\n"
 _CODING = rb"Accept-Encoding: ([ -~]++)\r\n"
@@ -38,6 +39,7 @@ _PLAIN = re.compile(
 _PLAIN_LINES = 3 * 16 + 2
 _VERSION = b" HTTP/1.1\r"
 _REFERER = b"\nReferer: "
+_ACCEPT, _DESTINATION = b"\r\nAccept: ", b"\r\nSec-Fetch-Dest: "
 _VALUE_BYTES = bytes((0x09, *range(0x20, 0x7F), *range(0x80, 0x100)))
 """What a field value may hold (RFC 9110 section 5.5)."""
 _TARGET_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != ord("#"))
@@ -207,7 +209,7 @@ class HeadMemo:
         if match is None:
             return None
         target = match[1]
-        known = self._kin.get(_kind_of(match))
+        known = self._kin.get(_kind_of(head, match))
         if known is None or len(target) > self._limits.target_bytes:
             return None
         if self._is_second_sight(lines):
@@ -228,7 +230,7 @@ class HeadMemo:
         if match is not None:
             if len(self._kin) >= MAX_KIN:
                 self._kin.clear()
-            self._kin[_kind_of(match)] = request
+            self._kin[_kind_of(head, match)] = request
 
     def offer(self, head: bytes, request: Request) -> None:
         """Remember a simple `request` when its head has been seen before."""
@@ -260,13 +262,22 @@ class HeadMemo:
 _Kind = tuple[bytes, bytes | None, bool]
 
 
-def _kind_of(plain: re.Match[bytes]) -> _Kind:
+def _kind_of(head: bytes, plain: re.Match[bytes]) -> _Kind:
     """What of a plain head an answer depends on besides its target: host, codings, and whether it asks for a page to show."""
-    _, *first, host, a1, d1, coding, a2, d2, coding_before, a3, d3, host_after, a4, d4 = plain.groups()
-    accept: bytes | None = a4 or a3 or a2 or a1 or first[0]
-    destination: bytes | None = d4 or d3 or d2 or d1 or first[1]
-    is_page = wants_document(destination.decode() if destination else None, accept.decode("latin-1") if accept else None)
+    _, host, coding, coding_before, host_after = plain.groups()
+    # Of several lines the last one counts, and `Accept` only where there is no destination.
+    at = head.rfind(_DESTINATION)
+    if at < 0:
+        at = head.rfind(_ACCEPT)
+    is_page = at >= 0 and _asks_for_page(head[at : head.find(b"\r", at + 2)])
     return host or host_after, coding or coding_before, is_page
+
+
+@lru_cache(maxsize=256)
+def _asks_for_page(line: bytes) -> bool:
+    """`wants_document` of the line that decides."""
+    name, _, value = line.decode("latin-1").partition(": ")
+    return wants_document(value, None) if name == "\r\nSec-Fetch-Dest" else wants_document(None, value)
 
 
 def _without_referer(lines: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,9 +11,11 @@ from edgeproxy.app import Edge
 from edgeproxy.caching.model import Digest
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
 from edgeproxy.ledger.evidence import Evidence, Proven, check_evidence
+from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.proof_file import parse_proof_file
 from edgeproxy.storage.shards import Shards
-from tests.support.edge import Answer, Client, command, running_edge
+from tests.support.edge import Answer, Client, command, running_edge, until
+from tests.support.scripted import fronted, page
 from tests.support.site import content, running_site
 
 API = "/.edge/api/v1/"
@@ -145,3 +148,60 @@ async def test_whatever_is_not_there_or_not_understood_is_said_in_json(tmp_path:
         edge.block_api.is_published = False
         assert (await client.ask(f"{API}blocks/0")).status == 404
         assert origin.seen == []
+
+
+async def test_under_a_rollback_the_version_that_is_served_is_given_out(tmp_path: Path) -> None:
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        target = "/a?max-age=60"
+        old = await client.recorded(target)
+        data = str(edge.config.edge.data)
+        origin.version = "2"
+        await asyncio.to_thread(command, "purge", client.base + target, "--hard", "--data", data)
+        new = await client.recorded(target)
+        assert (await _block(client, _of(client, target)))["height"] == int(new["Edge-Block"])
+        done = await asyncio.to_thread(command, "rollback", "--to", old["Edge-Block"], "--data", data)
+        assert done.returncode == 0, done.stderr
+        told = await _block(client, _of(client, target))
+        assert told["height"] == int(old["Edge-Block"])
+        assert (await client.ask(f"{API}bodies/{told['body']}")).body == old.body
+
+
+async def test_a_variant_that_a_secret_selected_is_nobody_elses(tmp_path: Path) -> None:
+    secret = "session=6f1c"
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        target = "/a?max-age=60&vary=cookie"
+        own = await client.recorded(target, headers={"Cookie": secret})
+        height = own["Edge-Block"]
+        told = await _block(client, f"blocks/{height}")
+        assert (told["head"], told["body"]) == (None, None)
+        version = edge.sequencer.fold.history(client.base + target)[-1]
+        for name in (_of(client, target), f"bodies/{version.body.digest.hex()}", f"heads/{version.head.hex()}"):
+            for fields in ({}, {"Cookie": secret}):
+                answer = await client.ask(API + name, headers=fields)
+                assert (answer.status, secret.encode() in answer.body) == (404, False), name
+        without = await client.recorded(target)
+        assert (await _block(client, _of(client, target)))["height"] == int(without["Edge-Block"]), "nobody's secret is in it"
+
+
+async def _history(edge: Edge, url: str) -> list[Version] | None:
+    return edge.sequencer.fold.history(url) or None
+
+
+async def test_what_is_never_shown_without_the_origins_word_is_not_given_out_without_it(tmp_path: Path) -> None:
+    ways = {
+        "/mine": page("mine", Cache_Control="must-revalidate, max-age=0", ETag='"m"'),
+        "/asked": page("asked", Cache_Control="no-cache", ETag='"a"'),
+        "/all": page("all", Cache_Control="public, max-age=0, must-revalidate", ETag='"p"'),
+        "/short": page("short", Cache_Control="max-age=60, must-revalidate", ETag='"s"'),
+    }
+    async with fronted(tmp_path, ways) as it:
+        given = {}
+        for target in ways:
+            await it.client.ask(target, headers={"Authorization": "Basic YTpi"} if target == "/mine" else {})
+            (version,) = await until(partial(_history, it.edge, it.client.base + target))
+            names = (_of(it.client, target), f"bodies/{version.body.digest.hex()}", f"heads/{version.head.hex()}")
+            statuses = {(await it.client.ask(API + name)).status for name in names}
+            by_height = await _block(it.client, f"blocks/{version.height}")
+            statuses |= {404 if by_height[part] is None else 200 for part in ("head", "body")}
+            (given[target],) = statuses
+        assert given == {"/mine": 404, "/asked": 404, "/all": 200, "/short": 200}

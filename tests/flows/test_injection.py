@@ -12,6 +12,7 @@ import pytest
 import zstandard
 from aiohttp import web
 
+from edgeproxy.exchange import injection
 from edgeproxy.inject.injector import tag
 from edgeproxy.telemetry import names
 from tests.support import csp_pages
@@ -493,3 +494,28 @@ async def test_where_a_password_is_asked_for_the_pages_below_are_left_alone(tmp_
         assert (await asked(it, "/in/page")).body == PLAIN
         assert (await asked(it, "/page")).body == WITH
         assert counted(it)["challenged"] == 1
+
+
+async def test_challenges_in_folder_after_folder_do_not_have_the_memory_walked_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(injection, "BETWEEN_SIGHTS", 3_600)
+    asks = page(b"who are you", status=401, WWW_Authenticate='Basic realm="a"', Content_Type="text/html")
+    ways = {f"/{name}/{number}/secret": asks for name in ("in", "out") for number in range(9)}
+    async with fronted(tmp_path, {**ways, "/in/secret": asks, "/out/9/page": KEPT}, site=ON) as it:
+        walks = 0
+        after = it.edge.injections.on_forget
+
+        def walked() -> None:
+            nonlocal walks
+            walks += 1
+            after()
+
+        it.edge.injections.on_forget = walked
+        await asked(it, "/in/secret")
+        for target in ways:
+            assert (await asked(it, target)).status == 401
+        assert walks == 1
+        it.edge.injections.forget()
+        assert walks == 2, "an operator does not wait"
+        assert (await asked(it, "/out/9/page")).body == WITH

@@ -156,3 +156,26 @@ async def test_a_rollback_does_not_change_the_past_and_variants_are_chosen_by_th
             assert answer.body == language.encode()
             assert {"Accept-Language", "accept-datetime"} <= set(answer.headers.getall("Vary"))  # type: ignore[union-attr]
         assert (await past(it, LATER)).body == b"fr", "none matches: the newest"
+
+
+async def test_the_past_of_one_visitor_is_not_shown_to_another(tmp_path: Path) -> None:
+    account = by(lambda request: page(request.headers.get("Cookie", "nobody"), Cache_Control=KEEP, Vary="Cookie"))
+    async with fronted(tmp_path, {"/page": account}, site=ON) as it:
+        await it.client.recorded("/page", headers={"Cookie": "session=6f1c"})
+        assert (await past(it, LATER)).status == 404
+        assert (await it.client.ask(f"/.edge/timemap/link/{it.client.base}/page")).status == 404
+        await it.client.recorded("/page")
+        await it.client.recorded("/page", headers={"Cookie": "session=6f1c"})
+        assert (await past(it, LATER)).body == b"nobody"
+
+
+async def _is_stored(it: Fronted) -> bool | None:
+    return bool(it.edge.sequencer.fold.history(f"{it.client.base}/page")) or None
+
+
+async def test_the_past_of_what_is_only_shown_with_the_origins_word_is_not_shown(tmp_path: Path) -> None:
+    mine = page("mine", Cache_Control="must-revalidate, max-age=0", ETag='"m"')
+    async with fronted(tmp_path, {"/page": mine}, site=ON) as it:
+        await it.client.ask("/page", headers={"Authorization": "Basic YTpi"})
+        await until(partial(_is_stored, it))
+        assert (await past(it, LATER)).status == 404

@@ -77,6 +77,7 @@ async def test_a_mirror_is_what_the_edge_would_give_and_is_kept_up_to_date(
     )
     async with running_site() as site, running_edge(tmp_path, site.url, site=ON) as (edge, client):
         await ask_all(client, *pages)
+        await client.ask("/mine?cc=must-revalidate,max-age=0&etag=m", headers={"Authorization": "Basic YTpi"})
         await client.recorded("/gone?max-age=60&status=404")
         salt, log = edge.cache.salt("*"), edge.sequencer.log
 
@@ -88,6 +89,7 @@ async def test_a_mirror_is_what_the_edge_would_give_and_is_kept_up_to_date(
         assert proved(folder, log) == {
             name(target): content(target, size=300_000 if "size" in target else 100) for target in pages
         }
+        assert first.left_out == {"shown to nobody without the origin": 1}
         assert audited(folder, log) == first.size == edge.sequencer.head().size
         control = open_control((folder / "control").read_bytes(), log)
         assert (control.mode, control.percent, control.site, control.salt) == ("on", 40, HOST, salt)

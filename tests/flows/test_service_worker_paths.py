@@ -257,3 +257,7 @@ async def test_an_edge_is_a_mirror_of_itself(tmp_path: Path) -> None:
         for name in ("blocks/00.json", f"blocks/{'0' * 64}.json", "bodies/zz", "", "control/x"):
             absent = await client.ask(f"/.edge/mirror/{name}")
             assert (absent.status, absent["Access-Control-Allow-Origin"]) == (404, "*")
+        edge.block_api.is_published = edge.ledger_files.is_published = False
+        known, unknown = [await client.ask(f"/.edge/mirror/blocks/{each}.json") for each in (digest.hex(), "0" * 64)]
+        assert (known.status, known.body) == (unknown.status, unknown.body) == (404, absent.body), "not even whether it is known"
+        assert (await client.ask("/.edge/mirror/control")).status == 200

@@ -70,7 +70,8 @@ class Answer:
     headers: "aiohttp.typedefs.LooseHeaders"
     body: bytes
     received: float = field(default_factory=time.time)
-    """POSIX seconds; `Age` is true for this moment."""
+    """POSIX seconds; `Age` is true for a moment between `asked` and this."""
+    asked: float = 0.0
 
     def __getitem__(self, name: str) -> str:
         return self.headers.get(name, "")  # type: ignore[union-attr]
@@ -84,8 +85,9 @@ class Client:
     session: aiohttp.ClientSession
 
     async def ask(self, target: str, method: str = "GET", **options: object) -> Answer:
+        asked = time.time()
         async with self.session.request(method, self.base + target, **options) as response:  # type: ignore[arg-type]
-            return Answer(response.status, response.headers, await response.read())
+            return Answer(response.status, response.headers, await response.read(), asked=asked)
 
     async def recorded(self, target: str, **options: object) -> Answer:
         """Ask until the answer comes out of a committed block."""

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from edgeproxy.app import Edge
 from tests.support.edge import Client, running_edge
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a wait of a test has failed."""
 
 Way = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -24,7 +24,7 @@ from edgeproxy.wire.hpack import encode_fields, encode_status
 from edgeproxy.wire.http1 import with_target
 from edgeproxy.wire.messages import Request
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds after which a wait of a test has failed."""
 
 _LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproxy.caching.model import Selecting
-from edgeproxy.caching.vary import matches, select, selecting, vary_names
+from edgeproxy.caching.vary import is_for_all, matches, select, selecting, vary_names
 from edgeproxy.wire.fields import Fields
 from tests.support.caching import fields, request
 
@@ -118,3 +118,20 @@ def test_a_request_always_matches_itself(names: list[str], value: str) -> None:
     text = "".join(character for character in value if character.isprintable() and character not in "|")
     asked = request(f"Foo: {text} | Accept-Language: {text} | Cookie: {text}")
     assert matches(selecting(asked, frozenset(names)), asked)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ((), True),
+        ((("accept-language", "de"), ("sec-ch-ua", '"x"'), ("user-agent", "curl")), True),
+        ((("authorization", None), ("cookie", None), ("x-api-key", None)), True),
+        ((("cookie", "id=1"),), False),
+        ((("cookie", ""),), False),
+        ((("authorization", "Basic YTpi"),), False),
+        ((("accept", "*/*"), ("x-api-key", "k")), False),
+        ((("referer", "https://a.example/secret"),), False),
+    ],
+)
+def test_a_variant_is_for_all_unless_a_value_says_who_somebody_is(stored: Selecting, expected: bool) -> None:
+    assert is_for_all(stored) is expected

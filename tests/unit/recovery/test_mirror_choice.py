@@ -51,6 +51,7 @@ def test_never_one_that_a_cookie_or_password_selected() -> None:
     book = Book()
     book.store(1, selecting=(("cookie", "id=1"),))
     book.store(2, selecting=(("authorization", None),))
+    book.store(2, selecting=(("x-api-key", "k"),))
     assert book.chosen() == {}
     book.store(3, selecting=(("accept-language", "de"),))
     book.store(4, selecting=(("accept-language", "en"),))

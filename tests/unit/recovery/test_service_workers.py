@@ -137,6 +137,17 @@ async def test_a_host_with_its_own_worker_is_remembered_bounded_and_forgotten(
     assert not workers.has_own("4.example")
 
 
+async def test_strangers_who_name_host_after_host_change_no_orders_for_long(tmp_path: Path) -> None:
+    node = Node(tmp_path, site("*"))
+    serial = node.workers.serial
+    for number in range(1_000):
+        node.workers.saw_own("*", f"{number}.example")
+    assert node.workers.serial <= serial + service_workers.SIGHTS.burst
+    node.clock.advance(60)
+    node.workers.saw_own("*", "late.example")
+    assert node.workers.has_own("late.example")
+
+
 async def test_a_key_that_was_rotated_away_stays_for_a_month(tmp_path: Path) -> None:
     node = Node(tmp_path, site())
     first = str(node.log.log)

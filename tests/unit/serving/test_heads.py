@@ -237,6 +237,7 @@ WHO_ASKS_FOR_A_PAGE = [
     (b"\r\nSec-Fetch-Dest: empty\r\nHost: a.test\r\nSec-Fetch-Dest: document\r\n\r\n", True),
     (FIELDS, False),
     (b"\r\nHost: a.test\r\nAccept: text/html\r\nAccept: */*\r\n\r\n", False),
+    (b"\r\nHost: a.test\r\nAccept: text/html\r\nAccept: \r\n\r\n", False),
     (b"\r\nAccept: text/html\r\nSec-Fetch-Dest: iframe\r\nHost: a.test\r\n\r\n", False),
     (b"\r\nHost: a.test\r\nSec-Fetch-Dest: document\r\nAccept: text/html\r\nSec-Fetch-Dest: empty\r\n\r\n", False),
 ]
@@ -245,7 +246,6 @@ STRANGERS = [
     b"sec-fetch-dest: empty",
     b"Sec-Fetch-Dest: serviceworker",
     b"Sec-Fetch-Dest:document",
-    b"Accept: ",
 ]
 
 
