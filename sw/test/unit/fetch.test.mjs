@@ -285,13 +285,13 @@ test('what was stored just now has no block yet: it is asked for once more, whoe
   }
 })
 
-test('a network that failed a moment ago is given up soon', async () => {
+test('a network that failed a moment ago is given up soon', {timeout: 20_000}, async () => {
   let answer = dead
-  const {ask, network, sources, receipts} = await worker({limits: {navigation: 60_000, resource: 60_000, edge: 20, local: 20}}, () => answer())
+  const {ask, network, sources} = await worker({limits: {navigation: 60_000, resource: 60_000, edge: 20, local: 20}}, () => answer())
   serve(network, style)
   await sources.edge(style.key, {}, true)
   await ask(style.key)
   answer = () => new Promise(() => {})
+  // Long before the test's own end.
   assert.equal((await ask(style.key)).headers.get('x-edge-recovery'), 'cache')
-  assert.deepEqual((await receipts.waiting()).map(({cause}) => cause), ['network', 'timeout'])
 })
