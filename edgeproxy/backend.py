@@ -20,7 +20,7 @@ from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.cache import Found
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
-from edgeproxy.exchange.standing import Standing, standings
+from edgeproxy.exchange.standing import Standing, standings, versions_of
 from edgeproxy.ledger.block import Rotate, decode
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, StoredNames, decode_names
 from edgeproxy.ledger.fold import Version
@@ -251,7 +251,9 @@ class Backend:
         return block_view(decode(row.raw), names, standing)
 
     async def ledger_history(self, url: str, limit: int) -> Json:
-        versions = self._edge.sequencer.fold.history(url)
+        host = urlsplit(url).hostname or ""
+        site = self._edge.handler.sites.find(f"[{host}]" if ":" in host else host)
+        versions = versions_of(self._edge.sequencer.fold, url, primary_key(url, site.keys if site is not None else NO_RULES))
         return history_view(url, await self._standings(url, versions[::-1][:limit]))
 
     async def _standings(self, url: str, versions: list[Version]) -> list[Standing]:

@@ -14,7 +14,7 @@ from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest
 from edgeproxy.config import Edge
 from edgeproxy.errors import Corrupt
-from edgeproxy.exchange.standing import Standing, standings
+from edgeproxy.exchange.standing import Standing, standings, versions_of
 from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import StoredNames, decode_names
 from edgeproxy.ledger.fold import Fold, Version
@@ -77,7 +77,7 @@ class LedgerAtRest:
     def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]:
         """The versions of `url`, newest first, out of blocks that hold."""
         fold = self._read(_replayed).fold
-        return history_view(url, self._standings(fold, url, fold.history(url)[::-1][:limit]))
+        return history_view(url, self._standings(fold, url, versions_of(fold, url, primary_key(url))[::-1][:limit]))
 
     def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:
         heights = [version.height for version in versions]

@@ -209,14 +209,16 @@ class ReceiptBook:
         return self._gather((sender.site, url, receipt.source, receipt.cause, block), receipt)
 
     def _stored_as(self, sender: _Sender, url: str, block: Height | None) -> tuple[str, bool]:
-        """The URL as the block has it, and whether it has it. A URL has other spellings, which the site's rules make one."""
+        """The URL as the block has it, and whether it has it: the key that the site's rules make of it, or, in blocks of an older
+        edge, its own spelling."""
+        key = primary_key(url, sender.keys)
         if block is None:
-            return url, True
+            return key, True
         history = self._ledger.fold.history
-        for spelling in dict.fromkeys((url, primary_key(url, sender.keys))):
+        for spelling in dict.fromkeys((key, url)):
             if any(version.height == block and version.site == sender.site for version in history(spelling)):
                 return spelling, True
-        return url, False
+        return key, False
 
     def _gather(self, key: _Key, receipt: Reported) -> Refusal | None:
         pending = self._pending.get(key)
