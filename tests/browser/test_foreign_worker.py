@@ -70,10 +70,14 @@ async def test_ours_was_first_and_yields_without_a_trace_of_harm(tmp_path: Path)
         await browser.until("indexedDB.databases().then(all => all.length === 0)")
         assert await browser.ask(REGISTERED) == [[None, "/worker.js", "/.edge/sw.js"]], "theirs is still there"
         # Ours goes with the last page that it controls.
-        await browser.open("about:blank")
-        await browser.open(f"{base}/")
-        await browser.until(f"({REGISTERED}).then(all => all[0]?.[2] === '/worker.js')")
-        await browser.open(f"{base}/")
+
+        async def gone() -> bool | None:
+            await browser.open("about:blank")
+            await browser.tell("ServiceWorker.stopAllWorkers")
+            await browser.open(f"{base}/")
+            return await browser.ask(REGISTERED) == [[None, None, "/worker.js"]] or None
+
+        await until(gone, 60)
         assert await browser.ask(THEIRS) == "of their worker"
 
 
