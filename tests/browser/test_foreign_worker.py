@@ -40,7 +40,8 @@ async def test_the_sites_own_worker_was_first(tmp_path: Path) -> None:
         await browser.until(f"({REGISTERED}).then(all => all.length === 1 && all[0][2] === '/worker.js')")
 
         async def counted() -> bool | None:
-            return 'edgeproxy_worker_registrations_total{site="*",outcome="foreign_sw"} 1' in it.edge.backend.metrics().decode() or None
+            wanted = 'edgeproxy_worker_registrations_total{site="*",outcome="foreign_sw"} 1'
+            return wanted in it.edge.backend.metrics().decode() or None
 
         await until(counted)
         await browser.open(f"{it.client.base}/")

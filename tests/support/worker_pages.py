@@ -1,4 +1,4 @@
-"""What a test asks a page in a real browser about the edge's service worker, as expressions for `chromium.Browser.ask` and `until`."""
+"""What a test asks a page in a real browser about our service worker, as expressions for `chromium.Browser.ask` and `until`."""
 
 CONTROLLED = "navigator.serviceWorker.controller?.state === 'activated' && navigator.serviceWorker.controller.scriptURL"
 """The script of the worker that controls the page, once it is active."""
