@@ -30,7 +30,7 @@ async def test_browser_edge_and_origin_are_one_trace(tmp_path: Path) -> None:
                 await browser.until(keeps(url))
                 # All is well: the origin's span is below the edge's try, in the trace that the page is told.
                 timing = await browser.ask(
-                    "performance.getEntriesByType('navigation')[0].serverTiming.find(each => each.name === 'traceparent').description"
+                    "performance.getEntriesByType('navigation')[0].serverTiming.find(e => e.name === 'traceparent').description"
                 )
                 trace_id, edge_span = timing.split("-")[1:3]
                 await receiver.trace(lambda spans: spans[0].trace_id == trace_id and edge_span in above(spans, SPAN))
