@@ -69,6 +69,13 @@ $(VENV)/.installed-bench: $(VENV)/.installed-dev
 	  'aics-tlog==0.2.1' 'aics-witness==0.1.0'
 	@touch $@
 
+# An archive player that others wrote, with dependencies that the edge should not have.
+.venv-pywb/.installed: $(VENV)/bin/python
+	@echo "installing pywb"
+	@$(BIN)/python -m venv --clear .venv-pywb
+	@.venv-pywb/bin/python -m pip install --quiet --disable-pip-version-check --no-input 'pywb==2.10.0'
+	@touch $@
+
 # Its output is in the repository: a machine without Node runs the edge all the same.
 .PHONY: sw
 sw: node-parts ## build the service worker into the package
@@ -77,7 +84,7 @@ sw: node-parts ## build the service worker into the package
 # --- checking
 
 .PHONY: test
-test: $(VENV)/.installed-dev system-parts node-parts .venv-sslyze/.installed .venv-tlog/.installed check unit ## install what the tests need, then run them all
+test: $(VENV)/.installed-dev system-parts node-parts .venv-sslyze/.installed .venv-tlog/.installed .venv-pywb/.installed check unit ## install what the tests need, then run them all
 
 .PHONY: check
 check: lint types layers ## lint, types and layers
@@ -157,5 +164,5 @@ node-parts:
 
 .PHONY: clean
 clean: ## remove what the verbs made, except the data of an edge
-	rm -rf $(VENV) .venv-sslyze .venv-tlog $(addsuffix /node_modules,$(NODE_PARTS)) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
+	rm -rf $(VENV) .venv-sslyze .venv-tlog .venv-pywb $(addsuffix /node_modules,$(NODE_PARTS)) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks dist
 	find edgeproxy tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """The running edge: builds every part from the configuration, joins them, and ends them in good order.
 
-Owns: wiring and life: start, reload, drain, stop, and the signals for them. Must not decide anything about an exchange.
+Owns: wiring and life: start, reload, drain, stop. Must not decide anything about an exchange, nor know of signals (`process`).
 
 Order of the start: ledger and bodies (recovery), cache, telemetry, sites, listeners, admin side. What fails names itself in a
 `StartError`, and what was started before it is ended again. Origins are not contacted: the edge starts while they are down.
@@ -8,16 +8,11 @@ Order of the start: ledger and bodies (recovery), cache, telemetry, sites, liste
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
-import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-
-import uvloop
 
 from edgeproxy import __version__, systemd
 from edgeproxy.admin.api import AdminServer
@@ -29,10 +24,12 @@ from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.config import Config, needs_restart, reread
 from edgeproxy.config import Site as SiteConfig
 from edgeproxy.errors import ConfigError, EdgeError, StartError
+from edgeproxy.exchange.adoption import Adopter
 from edgeproxy.exchange.answer import Answerer, Parts
 from edgeproxy.exchange.block_api import BlockApi
 from edgeproxy.exchange.cache import Cache
 from edgeproxy.exchange.deliver import Delivery
+from edgeproxy.exchange.erasure import Eraser
 from edgeproxy.exchange.fetcher import Fetcher
 from edgeproxy.exchange.flights import Flights
 from edgeproxy.exchange.handler import EdgeHandler, Reporting
@@ -156,10 +153,16 @@ class Edge:
         self.tier: MemoryTier[Resident] = MemoryTier(config.edge.memory)
         self.cache = Cache(Index(), self.tier, fold.rules, self.bodies, self.db, fold.genesis_salt)
         self._fill_index(fold)
+        if fold.blind:
+            self.cache.adopt = Adopter(self.cache, fold).adopt
         await self.bodies.retain(fold.bodies())
+        for body in fold.erased_bodies:
+            # A crash may have come before it: a copy that failed its check was set aside, and was erased since.
+            await self.bodies.forget_quarantined(body)
         self.forms = FormMaker()
         self._closing.push_async_callback(self.forms.close)
         self.recorder = Recorder(self.cache, self.sequencer, self.forms, self.clock, self.tracing)
+        self.eraser = Eraser(self.cache, self.sequencer, self.clock)
         self.retention = Retention(self.cache, self.sequencer, self.clock, _keep(config))
         self.flights = Flights()
         self.fetcher = Fetcher(self.cache, self.recorder, self.flights, self.clock)
@@ -171,7 +174,11 @@ class Edge:
             (version for variants in fold.by_url.values() for kept in variants.values() for version in kept),
             key=lambda version: version.height,
         )
+        recovered = self.sequencer.recovered
+        restored = recovered.restored if recovered is not None else None
         for version in versions:
+            if restored is not None and not restored.bodies and not self.bodies.exists(version.body.digest):
+                continue  # this node was rebuilt from a source that had it no more
             if version.site in rules and fold.has_body(version):
                 key = primary_key(version.url, rules[version.site])
                 self.cache.index.add(self.cache.index.entry(version.site, key, version.selecting), version)
@@ -185,14 +192,15 @@ class Edge:
         self.validators = make_validators(config, self.sequencer, self.clock)
         publication, published = self.sequencer.publication, config.ledger.publish
         self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
-        self.block_api = BlockApi(self.cache, publication, sites, is_published=published, finality=self.validators)
+        self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published, finality=self.validators)
         self.browsers = await self._open_browsers()
         self.injections = Injections(self.browsers.workers, self.cache, self.forms, self.metrics)
+        self.delivery = Delivery(self.bodies, self.clock, self.injections)
         parts = Parts(
             cache=self.cache,
             fetcher=self.fetcher,
             recorder=self.recorder,
-            delivery=Delivery(self.bodies, self.clock, self.injections),
+            delivery=self.delivery,
             injections=self.injections,
             clock=self.clock,
             tracing=self.tracing,
@@ -462,86 +470,3 @@ async def running(config: Config) -> AsyncIterator[Edge]:
         yield edge
     finally:
         await edge.stop()
-
-
-def run(config: Config) -> int:
-    """Run an edge until SIGTERM or SIGINT; returns the exit status. Raises StartError."""
-    _set_up_logging()
-    return uvloop.run(_serve(config, _announce_running))
-
-
-def run_demo(*, listen: str | None = None, admin: str | None = None, data: Path | None = None) -> int:
-    """Run the bundled origin and an edge in front of it. Raises StartError, ConfigError."""
-    _set_up_logging()
-    return uvloop.run(_serve_demo(listen, admin, data))
-
-
-async def _serve(config: Config, announce_to: Callable[[Edge], None]) -> int:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    edge = Edge(config)
-    await edge.start()
-    _settle_garbage()
-    loop.add_signal_handler(signal.SIGHUP, lambda: spawn(_reload(edge), name="reload"))
-    systemd.notify("READY=1")
-    announce_to(edge)
-    await ended.wait()
-    # A second signal does not wait for the drain.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, os._exit, 1)
-    await edge.stop(drain=edge.config.edge.drain)
-    return 0
-
-
-async def _reload(edge: Edge) -> None:
-    for fault in await edge.reload():
-        log.error("reload refused, the old configuration stays: %s", fault)
-
-
-async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) -> int:
-    from edgeproxy.config import Flags, from_flags
-    from edgeproxy.demo.banner import banner
-    from edgeproxy.demo.origin import DemoOrigin
-
-    origin = DemoOrigin()
-    url = await origin.start("127.0.0.1", 0)
-    try:
-        flags = Flags(
-            origins=(url,),
-            listen=(listen,) if listen else (),
-            admin=admin,
-            data=None if data is None else str(data),
-            service_worker="on",
-        )
-        config = from_flags(flags)
-
-        def greet(edge: Edge) -> None:
-            print(banner(f"http://{edge.listener.addresses[0]}", url, f"http://{edge.admin_address}"), flush=True)
-
-        return await _serve(config, greet)
-    finally:
-        await origin.stop()
-
-
-def _settle_garbage() -> None:
-    """What is there after the start stays; collecting it again and again is a tenth of the hot path's time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-
-
-def _announce_running(edge: Edge) -> None:
-    plain = [f"http://{address}" for address in edge.listener.addresses]
-    addresses = ", ".join((*plain, *(f"https://{address}" for address in edge.https.addresses)))
-    sites = ", ".join(site.name for site in edge.config.sites)
-    print(
-        f"edgeproxy {__version__}: {addresses} in front of {sites}; admin http://{edge.admin_address}",
-        file=sys.stderr,
-        flush=True,
-    )
-
-
-def _set_up_logging() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -4,35 +4,51 @@ Owns: the JSON answers behind `/api/v1`, and the translation of an operator's or
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from edgeproxy import __version__
 from edgeproxy.admin.backend import Json, PurgeKind, PurgeOrder, ReleaseOrder, RollbackOrder
-from edgeproxy.admin.views import block_view, certificate_view, finality_view, head_view, history_view
+from edgeproxy.admin.views import block_view, certificate_view, erasing_view, finality_view, head_view, history_view, rows_view
 from edgeproxy.caching import freshness
 from edgeproxy.caching.key import NO_RULES, primary_key
-from edgeproxy.caching.model import Height, Mark, Reason
+from edgeproxy.caching.model import Digest, Height, Mark, Reason
 from edgeproxy.caching.plan import plan
 from edgeproxy.caching.tags import tags as tags_of
-from edgeproxy.errors import RequestRefused
+from edgeproxy.errors import RequestRefused, StoreError
 from edgeproxy.exchange.cache import Found
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
 from edgeproxy.exchange.standing import Standing, standings, versions_of
 from edgeproxy.ledger.block import Rotate, decode
+from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, StoredNames, decode_names
 from edgeproxy.ledger.fold import Version
+from edgeproxy.ledger.replay import RawRow
 from edgeproxy.ledger.rules import Rules
 from edgeproxy.rollback import RollbackDesk
-from edgeproxy.storage.ledger_rows import traces_of
+from edgeproxy.storage.ledger_rows import read_rows, traces_of
 from edgeproxy.tls.health import Colour
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.http1 import Limits, decode_stored_head, parse_request_head
 
 if TYPE_CHECKING:
     from edgeproxy.app import Edge
+
+
+_MOST_ROW_BYTES = 8 << 20
+
+
+def _up_to(rows: Iterable[RawRow], most: int) -> list[RawRow]:
+    """One row at least, and no more than come to `most` bytes."""
+    taken: list[RawRow] = []
+    for row in rows:
+        most -= len(row.raw) + len(row.head or b"")
+        if taken and most < 0:
+            break
+        taken.append(row)
+    return taken
 
 
 class Backend:
@@ -251,10 +267,38 @@ class Backend:
         return block_view(decode(row.raw), names, standing)
 
     async def ledger_history(self, url: str, limit: int) -> Json:
+        fold = self._edge.sequencer.fold
         host = urlsplit(url).hostname or ""
         site = self._edge.handler.sites.find(f"[{host}]" if ":" in host else host)
-        versions = versions_of(self._edge.sequencer.fold, url, primary_key(url, site.keys if site is not None else NO_RULES))
-        return history_view(url, await self._standings(url, versions[::-1][:limit]))
+        key = primary_key(url, site.keys if site is not None else NO_RULES)
+        erased = fold.erased_at({url, key}, {*fold.sites(), *(site.name for site in self._edge.handler.sites.sites)})
+        return history_view(url, await self._standings(url, versions_of(fold, url, key)[::-1][:limit]), erased)
+
+    async def ledger_erase(self, url: str, everywhere: bool, dry_run: bool) -> Json:
+        edge, site = self._edge, self._site_of(url)
+        heights: list[Height] = []
+        if dry_run:
+            found = edge.eraser.plan(site, url, everywhere=everywhere)
+        else:
+            found, heights = await edge.eraser.erase(site, url, everywhere=everywhere)
+        return erasing_view(url, found, heights, edge.db.leftovers())
+
+    async def ledger_rows(self, start: int, most: int) -> Json:
+        edge = self._edge
+        note = edge.sequencer.publication.checkpoint
+        stated = read_checkpoint(note)
+        if note is None or stated is None:
+            raise StoreError("the ledger is not signed, since its checkpoint could not be kept")
+        stop = min(stated.size, start + most)
+        rows = await edge.db.read(lambda connection: _up_to(read_rows(connection, start, stop), _MOST_ROW_BYTES))
+        return {"size": stated.size, "vkey": str(edge.sequencer.log), "checkpoint": note.decode(), "rows": rows_view(rows)}
+
+    async def ledger_body(self, digest: bytes) -> tuple[int, AsyncIterator[bytes]] | None:
+        edge = self._edge
+        ref = edge.sequencer.fold.body(Digest(digest))
+        if ref is None or not edge.bodies.exists(ref.digest):
+            return None
+        return ref.length, edge.delivery.proved(ref)
 
     async def _standings(self, url: str, versions: list[Version]) -> list[Standing]:
         edge = self._edge

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from edgeproxy import __version__
-from edgeproxy.commands import certs, ledger, mirror, operate, preview, rollback, serve, validator, workers
+from edgeproxy.commands import certs, disaster, ledger, mirror, operate, preview, rollback, serve, validator, workers
 from edgeproxy.commands.options import AsJson
 from edgeproxy.commands.printing import complain, print_json, print_line
 from edgeproxy.errors import ConfigError, EdgeError
@@ -36,6 +36,9 @@ app.command()(rollback.rollback)
 app.command()(rollback.release)
 app.command()(preview.preview)
 app.command()(operate.reload)
+ledger.app.command()(disaster.erase)
+ledger.app.command()(disaster.export)
+app.command()(disaster.restore)
 app.add_typer(certs.app, name="certs")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(validator.app, name="validator")

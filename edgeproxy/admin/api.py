@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from edgeproxy import __version__
+from edgeproxy.admin import disaster
 from edgeproxy.admin.backend import AdminBackend, Json, PurgeKind, PurgeOrder, ReleaseOrder, RollbackOrder
 from edgeproxy.admin.openapi import document
 from edgeproxy.admin.page import POLICY, status_page
@@ -105,6 +106,7 @@ class AdminServer:
         app.router.add_post("/api/v1/ledger/rotate", self._ledger_rotate)
         app.router.add_get(r"/api/v1/ledger/blocks/{height:\d{1,15}}", self._ledger_show)
         app.router.add_get("/api/v1/ledger/history", self._ledger_history)
+        disaster.add_routes(app, self._backend)
         return app
 
     # --- who may ask

@@ -4,6 +4,7 @@ Owns: the interface and the words of its JSON. Must not import the edge; the edg
 Errors: an `EdgeError` becomes a JSON error with its status; whatever else is raised is a 500 without detail.
 """
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -161,7 +162,27 @@ class AdminBackend(Protocol):
 
         {"url", "versions": [{"height", "time": ms, "op", "site", "status", "body": hex, "length", "selecting": {}, "trace",
         "body_there", "served", "why": text or null}]}; none for an unknown URL.
+        "erased": height of the block since which older ones are gone for good, or null.
         """
+        ...
+
+    async def ledger_erase(self, url: str, everywhere: bool, dry_run: bool) -> Json:
+        """Delete the contents of the absolute `url` for good; bodies that other URLs have too only with `everywhere`.
+
+        {"url", "heights": [], "versions", "bodies", "bytes", "kept": bodies that stay since others have them, "others": URLs that
+        lose versions, "dry_run", "left": [what the operator has to look after]}. Raises `RequestRefused` when there is none.
+        """
+        ...
+
+    async def ledger_rows(self, start: int, most: int) -> Json:
+        """Blocks from the height `start`, `most` at most, with heads and clear names, for another node.
+
+        {"size", "vkey", "checkpoint": the note, "rows": [{"height", "block": B64, "head": B64 or null, "names": [] or null}]}
+        """
+        ...
+
+    async def ledger_body(self, digest: bytes) -> tuple[int, AsyncIterator[bytes]] | None:
+        """Length and pieces of a body, proved; None when it is not there."""
         ...
 
     def metrics(self) -> bytes:

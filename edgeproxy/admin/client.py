@@ -116,6 +116,10 @@ class AdminClient:
         """`AdminBackend.ledger_rotate`."""
         return self._ask("POST", "/api/v1/ledger/rotate", {})
 
+    def ledger_erase(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """`AdminBackend.ledger_erase`; `order` has "url", "everywhere", "dry_run"."""
+        return self._ask("POST", "/api/v1/ledger/erase", order)
+
     def ledger_show(self, height: int) -> dict[str, Any] | None:
         """`AdminBackend.ledger_show`; None when there is no such block."""
         try:

@@ -55,6 +55,17 @@ _ORDER = {
     },
 }
 
+_ERASE = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["url"],
+    "properties": {
+        "url": {"type": "string", "description": "an absolute URL; every variant of it is meant"},
+        "everywhere": {"type": "boolean", "default": False, "description": "also bodies that other URLs have"},
+        "dry_run": {"type": "boolean", "default": False},
+    },
+}
+
 
 def _answer(text: str, schema: dict[str, Any] | None = None, media: str = "application/json") -> dict[str, Any]:
     return {"description": text, "content": {media: {"schema": schema or _OBJECT}}}
@@ -85,6 +96,7 @@ def _query(name: str, text: str, *, required: bool = False, schema: dict[str, An
 
 
 _HEIGHT = {"name": "height", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
+_DIGEST = {"name": "digest", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}
 _URL = _query("url", "an absolute URL", required=True)
 _BAD = {"400": _answer("the request is not understood", _ERROR)}
 _FIELD = _query("field", "a request field, `Name: value`; repeatable", schema={"type": "array", "items": {"type": "string"}})
@@ -135,6 +147,27 @@ PATHS: dict[str, dict[str, Any]] = {
     },
     "/api/v1/ledger/head": {"get": _operation("Size and root of the ledger", {"200": _answer("the head")})},
     "/api/v1/ledger/rotate": {"post": _operation("Give the log a new key", {"200": _answer("the block, and both keys")})},
+    "/api/v1/ledger/erase": {
+        "post": _operation(
+            "Delete the contents of a URL for good",
+            {"200": _answer("the blocks that say so"), "404": _answer("no version of this URL", _ERROR), **_BAD},
+            body=_ERASE,
+        )
+    },
+    "/api/v1/ledger/rows": {
+        "get": _operation(
+            "Blocks with heads and clear names, for another node",
+            {"200": _answer("up to 512 of them"), **_BAD},
+            parameters=(_query("from", "the first height", schema={"type": "integer", "minimum": 0, "default": 0}),),
+        )
+    },
+    "/api/v1/ledger/bodies/{digest}": {
+        "get": _operation(
+            "One body",
+            {"200": _answer("its bytes", {"type": "string"}, "application/octet-stream"), "404": _answer("no such body", _ERROR)},
+            parameters=(_DIGEST,),
+        )
+    },
     "/api/v1/ledger/blocks/{height}": {
         "get": _operation(
             "One block", {"200": _answer("the block"), "404": _answer("no such block", _ERROR)}, parameters=(_HEIGHT,)

@@ -5,14 +5,16 @@ Owns: those shapes. Must not read a store.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant
+from edgeproxy.exchange.erasure import Erasing
 from edgeproxy.exchange.standing import Standing
 from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.drafts import Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
+from edgeproxy.ledger.replay import RawRow
 from edgeproxy.sequencer.validators import Validators
 from edgeproxy.tls.keeper import CertificateStatus
 
@@ -77,9 +79,37 @@ def block_view(block: Block, names: Names | None, standing: Standing | None = No
     }
 
 
-def history_view(url: str, versions: Sequence[Standing]) -> Json:
+def history_view(url: str, versions: Sequence[Standing], erased: int | None = None) -> Json:
     """`AdminBackend.ledger_history`, in the order given."""
-    return {"url": url, "versions": [version_view(standing) for standing in versions]}
+    return {"url": url, "versions": [version_view(standing) for standing in versions], "erased": erased}
+
+
+def erasing_view(url: str, found: Erasing, heights: Sequence[int], left: Sequence[str]) -> Json:
+    """`AdminBackend.ledger_erase`."""
+    return {
+        "url": url,
+        "heights": list(heights),
+        "versions": found.versions,
+        "bodies": len(found.bodies),
+        "bytes": found.length,
+        "kept": found.kept,
+        "others": found.others,
+        "dry_run": not heights,
+        "left": list(left),
+    }
+
+
+def rows_view(rows: Iterable[RawRow]) -> list[Json]:
+    """Of `AdminBackend.ledger_rows`. The names are text: they were encoded here."""
+    return [
+        {
+            "height": row.height,
+            "block": b64(row.raw),
+            "head": None if row.head is None else b64(row.head),
+            "names": None if row.names is None else [column.decode("utf-8", "surrogateescape") for column in row.names],
+        }
+        for row in rows
+    ]
 
 
 def version_view(standing: Standing) -> Json:

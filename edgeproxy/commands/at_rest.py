@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from edgeproxy.admin.views import block_view, head_view, history_view
 from edgeproxy.caching.key import primary_key
@@ -77,7 +78,11 @@ class LedgerAtRest:
     def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]:
         """The versions of `url`, newest first, out of blocks that hold."""
         fold = self._read(_replayed).fold
-        return history_view(url, self._standings(fold, url, versions_of(fold, url, primary_key(url))[::-1][:limit]))
+        key = primary_key(url)
+        # Which sites are configured is not known here; one is named by its first host.
+        erased = fold.erased_at({url, key}, {*fold.sites(), urlsplit(url).hostname or "", "*"})
+        return history_view(url, self._standings(fold, url, versions_of(fold, url, key)[::-1][:limit]), erased)
+
 
     def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:
         heights = [version.height for version in versions]
@@ -100,6 +105,6 @@ class LedgerAtRest:
 
 def _replayed(connection: sqlite3.Connection) -> Account:
     state = ledger_rows.read_state(connection)
-    replay = Replay(state.head, state.genesis)
+    replay = Replay(state.head, state.genesis, None, state.restored)
     replay.feed(ledger_rows.read_rows(connection))
     return replay.finish()

@@ -124,8 +124,9 @@ def history(
         if not versions:
             raise typer.Exit(1)
         return
+    erased = answer.get("erased")
     if not versions:
-        answer_no(f"the ledger has no version of {url}")
+        answer_no(f"the ledger has no version of {url}" if erased is None else f"{url} was erased in block {erased}")
     print_table(
         ("", "block#", "time", "op", "status#", "length#", "body", "content", "trace", "selected by", "served now"),
         [
@@ -145,6 +146,8 @@ def history(
             for version in versions
         ],
     )
+    if erased is not None:
+        print_line(f"older versions were erased in block {erased}")
 
 
 def _served_text(version: Mapping[str, Any]) -> str:

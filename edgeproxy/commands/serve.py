@@ -1,6 +1,6 @@
 """`run`, `demo`, `check`: commands that start an edge, or say whether one could start.
 
-Owns: their flags. What happens then is the business of `edgeproxy.app`.
+Owns: their flags. What happens then is the business of `edgeproxy.process`.
 """
 
 from pathlib import Path
@@ -73,7 +73,7 @@ def run(
     )
     loaded = load(config, flags)
 
-    from edgeproxy.app import run as run_edge
+    from edgeproxy.process import run as run_edge
 
     raise typer.Exit(run_edge(loaded))
 
@@ -90,7 +90,7 @@ def demo(
     ] = None,
 ) -> None:
     """A small site with a switch to break it, and the edge in front of it."""
-    from edgeproxy.app import run_demo
+    from edgeproxy.process import run_demo
 
     raise typer.Exit(run_demo(listen=listen, admin=admin, data=data))
 

@@ -22,7 +22,11 @@ def banner(edge_url: str, origin_url: str, admin_url: str) -> str:
         ("Explain an answer", f"edgeproxy explain {edge_url}/gallery"),
         ("Purge by tag", "edgeproxy purge --tag articles"),
         ("The history of a page", f"edgeproxy ledger history {edge_url}/logbook"),
+        ("The site as it was", "edgeproxy rollback --to '1m ago' (with the origin broken too), then edgeproxy release"),
+        ("Look at the past", "edgeproxy preview --at '1m ago'"),
         ("Check every byte", "edgeproxy ledger verify"),
+        ("Check it from outside", f"edgeproxy ledger verify --url {edge_url} --bodies"),
+        ("Without the edge", "open some pages, end this with Ctrl-C, and reload them: the browser shows what it has proved"),
         ("Counters", f"curl -s {admin_url}/metrics | grep edgeproxy_requests_total"),
         ("Traces", "set OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 and start again (Jaeger takes it as it is)"),
     )

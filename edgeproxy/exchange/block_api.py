@@ -5,6 +5,7 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
   blocks?url=URL    the newest usable block of a URL: its bytes, its proof, its head; the body by its digest
   blocks/HEIGHT     the same of any block, named by its height; `head` and `body` are null where there is nothing to be had
   heads/HEX         one stored head        bodies/HEX    one body
+  key               {"vkey"}: the log's public key, for those who trust whom they reach
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, is not
 covered by a hard purge, and, under a rollback, was there then: what an operator took back is not given out by its digest either.
@@ -37,7 +38,7 @@ from edgeproxy.ledger.evidence import Clear, encode_clear
 from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.proof_file import ProofFile
 from edgeproxy.ledger.verify import verify_block
-from edgeproxy.sequencer.publication import Publication
+from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
 
@@ -90,13 +91,14 @@ class BlockApi:
     cosigns."""
 
     def __init__(
-        self, cache: Cache, publication: Publication, sites: Sites, *, is_published: bool = True, finality: Finality | None = None
+        self, cache: Cache, sequencer: Sequencer, sites: Sites, *, is_published: bool = True, finality: Finality | None = None
     ) -> None:
         self.sites = sites
         self.is_published = is_published
         self._cache = cache
         self._finality = finality
-        self._publication = publication
+        self._sequencer = sequencer
+        self._publication = sequencer.publication
 
     async def answer(self, request: Request) -> Page | WholeBody | None:
         """The answer to a request below `PREFIX`; None for a path that is not one of these, or when nothing is published."""
@@ -105,7 +107,7 @@ class BlockApi:
             return None
         name = path.removeprefix(PREFIX)
         height, digest = _by_height(name), _by_digest(name)
-        if name != "blocks" and height is None and digest is None:
+        if name not in ("blocks", "key") and height is None and digest is None:
             return None
         if (page := other_method(request)) is not None:
             return page
@@ -115,10 +117,22 @@ class BlockApi:
             if digest is not None:
                 kind, wanted = digest[1], Digest(bytes.fromhex(digest[2]))
                 return await (self._head(request, wanted) if kind == "heads" else self._body(request, wanted))
+            if name == "key":
+                data = encode_json({"vkey": str(self._sequencer.log)})
+                return tagged(request, data, Fields((_JSON, NOT_KEPT, *FOR_ALL)))
             return await self._newest(request, query)
         except StoreError as error:
             log.error("cannot be given out: %s: %s", name, error)
             return json_error(503, "this part of the store cannot be read at the moment")
+
+    async def failed(self, given: WholeBody, error: Corrupt) -> None:
+        """A body failed its proof on its way out: it is set aside, as if it had been asked for by its URL."""
+        for version in self._of_body(given.resident.ref.digest):
+            site = next((site for site in self.sites.sites if site.name == version.site), None)
+            slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
+            for entry in tuple(slot.entries) if slot is not None else ():
+                if version in entry.versions:
+                    await self._cache.body_failed(entry, given.resident, error)
 
     # -- blocks ---------------------------------------------------------------------------------------------------------------
 
@@ -134,19 +148,22 @@ class BlockApi:
         if site is None:
             return json_error(404, "no usable block of this URL")
         patience = _FINAL_WITHIN
-        async for version in self._usable_of(request, site, primary_key(url, site.keys)):
+        async for version in self._usable_of(request, site, url):
             if self._finality is None or await self._finality.covers(version.height, patience):
                 return await self._block(request, version)
             patience = 0.0
         return json_error(404, "no usable block of this URL" if patience else "no block of this URL is final yet")
 
-    async def _usable_of(self, request: Request, site: Site, key: str) -> AsyncIterator[Version]:
+    async def _usable_of(self, request: Request, site: Site, url: str) -> AsyncIterator[Version]:
         """Best first: of the variant that the request selects, else of the others; the newest of each.
 
         Blocks that were written under another key are left out: they prove nothing to who asks for this one. (A site's rules for
         keys may become others.)
         """
+        key = primary_key(url, site.keys)
         slot = self._cache.index.slot(key)
+        if slot is None and self._cache.adopt is not None and await self._cache.adopt(site, url, key, request):
+            slot = self._cache.index.slot(key)
         if slot is None:
             return
         selected = self._cache.select(site, key, request)

@@ -11,7 +11,7 @@ rules gives it that generation: so what was made ready before a rollback or a re
 import asyncio
 import logging
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from edgeproxy.caching import freshness, tags, vary
@@ -69,6 +69,8 @@ class Cache:
         self.db = db
         self.on_corrupt: Callable[[Entry, Version, Corrupt], None] = _say_corrupt
         self.on_resident: Callable[[Site, Resident], None] = lambda site, resident: None
+        self.adopt: Callable[[Site, str, str, Request], Awaitable[bool]] | None = None
+        """On a node that was rebuilt without clear URLs: finds what is stored under one of them (`exchange.adoption`)."""
         self.genesis_salt = salt
         self._salts: dict[str, bytes] = {}
         self._loading: dict[str, asyncio.Task[Resident | None]] = {}
@@ -100,14 +102,18 @@ class Cache:
     async def find(self, site: Site, request: Request, now: Instant) -> Found:
         """The entry that `request` selects, in memory and proved. Raises nothing: what is damaged is as if it were not there."""
         key = self.key(site, request)
+        if self.adopt is not None:
+            slot = self.index.slot(key)
+            if slot is None or slot.select(request) is None:
+                await self.adopt(site, request.url, key, request)
         if self.rules.rollbacks:
             pinned = await self._find_pinned(site, key, request, now)
             if pinned is not None:
                 return pinned
         slot = self.index.slot(key)
+        entry = None if slot is None else slot.select(request)
         if slot is None:
             return Found(key)
-        entry = slot.select(request)
         if entry is None:
             return Found(key, varies=True)
         resident = entry.pending or self.tier.get(entry.tier_key)

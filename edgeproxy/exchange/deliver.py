@@ -23,6 +23,7 @@ from edgeproxy.exchange.passing import Body, send_page
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.inject.scanner import Scanner
 from edgeproxy.ledger.chunks import CHUNK
+from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.ledger.verify import verify_body, verify_chunk, verify_leaves
 from edgeproxy.storage.bodies import BodyReader, BodyStore
 from edgeproxy.telemetry import names
@@ -190,7 +191,7 @@ class Delivery:
             return None
         if injected.outcome is None:
             scanner = Scanner()
-            async for piece in self._proved(resident, 0, resident.stored.length - 1):
+            async for piece in self.proved(resident.ref, 0, resident.stored.length - 1):
                 if scanner.feed(piece) is not None:
                     break
             self._injections.placed(resident, injected, scanner.finish())
@@ -257,10 +258,10 @@ class Delivery:
         span = exchange.span.start_child(names.VERIFY, verify_attributes(resident.stored))
         try:
             if form.splice is None:
-                async for piece in self._proved(resident, first, last):
+                async for piece in self.proved(resident.ref, first, last):
                     yield piece
             else:
-                async for piece in _spliced(self._proved(resident, 0, resident.stored.length - 1), *form.splice):
+                async for piece in _spliced(self.proved(resident.ref, 0, resident.stored.length - 1), *form.splice):
                     yield piece
         except Corrupt as error:
             span.fail(error)
@@ -268,8 +269,9 @@ class Delivery:
         finally:
             span.end()
 
-    async def _proved(self, resident: Resident, first: int, last: int) -> AsyncIterator[bytes]:
-        ref = resident.ref
+    async def proved(self, ref: BodyRef, first: int = 0, last: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes of a body from `first` to `last`, inclusive, or to its end; proved before they are given. Raises Corrupt."""
+        last = ref.length - 1 if last is None else last
         if ref.chunks is None:
             # Too large for the memory tier as this site has it, yet small enough to be proved whole.
             yield verify_body(ref, await self._bodies.read(ref)).value[first : last + 1]

@@ -7,7 +7,7 @@ import contextlib
 
 from edgeproxy.caching import status
 from edgeproxy.caching.model import Reason
-from edgeproxy.errors import ClientGone
+from edgeproxy.errors import ClientGone, Corrupt
 from edgeproxy.exchange.block_api import BlockApi, WholeBody
 from edgeproxy.exchange.browser_paths import BrowserPaths
 from edgeproxy.exchange.deliver import Delivery
@@ -49,8 +49,7 @@ class OwnAnswers:
             await self.page(exchange, 404)
             return
         if isinstance(page, WholeBody):
-            with contextlib.suppress(ClientGone):
-                await self._delivery.body_alone(exchange, page.resident, page.fields)
+            await self._body(exchange, page)
             return
         bodiless = page.status in (204, 304)
         await self._delivery.head(exchange, page.status, page.fields, None if bodiless else len(page.body))
@@ -58,6 +57,16 @@ class OwnAnswers:
             if exchange.request.method != "HEAD" and not bodiless:
                 await exchange.stream.send(page.body)
         await exchange.stream.finish()
+
+    async def _body(self, exchange: Exchange, whole: WholeBody) -> None:
+        try:
+            with contextlib.suppress(ClientGone):
+                await self._delivery.body_alone(exchange, whole.resident, whole.fields)
+        except Corrupt as error:
+            await self._blocks.failed(whole, error)
+            if exchange.stream.head_sent:
+                raise
+            await self.page(exchange, 404)
 
     async def page(self, exchange: Exchange, code: int, *, proxy_error: str | None = None, allow: bool = False) -> None:
         """An error page. After it an unread request body closes the connection."""

@@ -21,7 +21,7 @@ import msgspec
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
-from edgeproxy.ledger.block import Block, Genesis, Stored, decode
+from edgeproxy.ledger.block import Block, Entry, Erase, Genesis, Purge, Receipt, Release, Rollback, Stored, decode
 from edgeproxy.ledger.digests import ZERO, sha256
 from edgeproxy.ledger.drafts import NameColumns, Names, decode_names
 from edgeproxy.ledger.fold import Fold
@@ -113,12 +113,39 @@ def decode_tree_head(data: bytes) -> TreeHead:
     return head
 
 
+class Restored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """That a ledger was rebuilt, up to the block `below`, from a source that had not all of it. False: some are not there, and
+    that is no fault."""
+
+    below: int
+    names: bool
+    heads: bool
+    bodies: bool
+
+
+_restored_decoder = msgspec.json.Decoder(Restored)
+
+
+def encode_restored(restored: Restored) -> bytes:
+    """As the store keeps it."""
+    return _head_encoder.encode(restored)
+
+
+def decode_restored(data: bytes) -> Restored:
+    """The inverse. Raises `Corrupt`."""
+    try:
+        return _restored_decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise Corrupt("note of a restore cannot be read", why=str(error)) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """What a ledger came to. `faults` are in order of height, at most `MAX_FAULTS`; `fault_count` counts all.
 
     `head` is where to go on; `good` counts the usable blocks. `tiles` is the tree below `head`, None when that is another.
-    `watched` is the root over the first blocks, as many as `Replay.watch` says; None when it is unknown.
+    `watched` is the root over the first blocks, as many as `Replay.watch` says; None when it is unknown. `unerased` are the
+    heights of blocks that were erased and whose heads or names are there all the same.
     """
 
     fold: Fold
@@ -129,6 +156,7 @@ class Account:
     missing: tuple[int, ...]
     tiles: TileTree | None
     watched: Digest | None
+    unerased: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -150,14 +178,19 @@ class _Judged:
 class Replay:
     """Takes rows in ascending order of height, then `finish`. `genesis` is a second copy of block 0; both may be None.
 
-    `watch` is a size whose root is wanted: that of a checkpoint that was signed once.
+    `watch` is a size whose root is wanted: that of a checkpoint that was signed once. `restored` says what need not be there.
+
+    What misses its head or names is a fault, unless a later block says that it was erased: so such faults wait until the end.
     """
 
     stored_head: TreeHead | None
     genesis: bytes | None
     watch: int | None = None
+    restored: Restored | None = None
     folds: bool = True
     """Whether the account's fold is wanted; without it what is clean costs less, and the fold is of no use."""
+    _bare: dict[Digest, list[tuple[Fault, bool]]] = field(init=False, default_factory=dict)
+    _unerased: list[int] = field(init=False, default_factory=list)
     _fold: Fold = field(init=False)
     _faults: list[Fault] = field(init=False, default_factory=list)
     _fault_count: int = field(init=False, default=0)
@@ -241,10 +274,19 @@ class Replay:
         if self._waiting:
             self._settle(self._waiting, None)
             self._waiting = None
+        self._settle_bare()
         head = self._conclude()
-        missing = tuple(self._missing)
-        tiles = self._tiles_under(head)
-        return Account(self._fold, head, tuple(self._faults), self._fault_count, self._good, missing, tiles, self._watched)
+        missing, unerased = tuple(self._missing), tuple(self._unerased)
+        tiles, faults = self._tiles_under(head), tuple(self._faults)
+        return Account(self._fold, head, faults, self._fault_count, self._good, missing, tiles, self._watched, unerased)
+
+    def _settle_bare(self) -> None:
+        """Nobody erased these."""
+        late = [fault for faults in self._bare.values() for fault, _ in faults]
+        if late:
+            self._bare.clear()
+            self._fault_count += len(late)
+            self._faults = sorted(self._faults + late, key=_order)[:MAX_FAULTS]
 
     def _tiles_under(self, head: TreeHead) -> TileTree | None:
         """The tree for `head`, with what was lost as unknown; None when the rows add up to another."""
@@ -329,19 +371,51 @@ class Replay:
         if isinstance(entry, Genesis) and self._fold.height < 0:
             self._fold = Fold(entry.salt)
         names = self._names(block, row)
-        if isinstance(entry, Stored):
-            if row.head is None:
-                self._fault(FaultKind.HEAD, row.height, "stored head is missing")
-                names = None
-            else:
-                try:
-                    check_head(entry, row.head)
-                except Corrupt as error:
-                    self._fault(FaultKind.HEAD, row.height, error.text)
-                    names = None
-        self._fold.apply(block, names)
+        good = not isinstance(entry, Stored) or self._has_head(entry, row)
+        if isinstance(entry, Erase):
+            self._erase(entry)
+        if good and names is None and isinstance(entry, Stored) and self._may_lack(row, names=True):
+            self._fold.apply_blind(block)
+        else:
+            self._fold.apply(block, names if good else None)
+
+    def _has_head(self, entry: Stored, row: RawRow) -> bool:
+        if row.head is None:
+            if not self._may_lack(row, names=False):
+                self._set_bare(entry.url, FaultKind.HEAD, row, "stored head is missing")
+            return False
+        try:
+            check_head(entry, row.head)
+        except Corrupt as error:
+            self._fault(FaultKind.HEAD, row.height, error.text)
+            return False
+        return True
+
+    def _may_lack(self, row: RawRow, *, names: bool) -> bool:
+        """Whether the source of this ledger had no names (or not all heads) itself."""
+        restored = self.restored
+        if restored is None or row.height >= restored.below:
+            return False
+        return row.names is None and not restored.names if names else not restored.heads
+
+    def _set_bare(self, url: Digest, kind: FaultKind, row: RawRow, text: str) -> None:
+        left = row.head is not None or row.names is not None
+        self._bare.setdefault(url, []).append((Fault(kind, Height(row.height), None, text), left))
+
+    def _erase(self, entry: Erase) -> None:
+        """What is missing of this URL is missing rightly, and what is not should be."""
+        for fault, left in self._bare.pop(entry.url, ()):
+            if left and fault.height is not None:
+                self._unerased.append(fault.height)
+        self._unerased += self._fold.heights_of(entry.url)
 
     def _names(self, block: Block, row: RawRow) -> Names | None:
+        if row.names is None and _has_names(block.entry):
+            if isinstance(block.entry, Stored | Receipt) and not self._may_lack(row, names=True):
+                self._set_bare(block.entry.url, FaultKind.NAMES, row, "private row is missing or of another kind")
+                return None
+            if self._may_lack(row, names=True):
+                return None
         try:
             names = decode_names(row.names) if row.names is not None else None
             check_names(block.entry, names, self._fold.genesis_salt)
@@ -385,6 +459,14 @@ class Replay:
         return TreeHead(frontier.size, frontier.root(), self._time, self._last, frontier.peaks)
 
 
+def _order(fault: Fault) -> int:
+    return fault.height if fault.height is not None else 1 << 62
+
+
+def _has_names(entry: Entry) -> bool:
+    return isinstance(entry, Stored | Purge | Rollback | Release | Receipt)
+
+
 def _judge(row: RawRow) -> _Judged:
     kept = Digest(row.leaf) if len(row.leaf) == 32 else None
     try:
@@ -421,8 +503,11 @@ __all__ = [
     "FaultKind",
     "RawRow",
     "Replay",
+    "Restored",
     "TreeHead",
+    "decode_restored",
     "decode_tree_head",
+    "encode_restored",
     "encode_tree_head",
     "head_checksum",
 ]

@@ -16,12 +16,12 @@ from typing import Literal
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, ProofRefused, StartError
-from edgeproxy.ledger.block import Block, Evict, decode
+from edgeproxy.ledger.block import Block, Erase, Evict, decode
 from edgeproxy.ledger.checkpoint import open_checkpoint
 from edgeproxy.ledger.chunks import BodyHasher, root_of_chunks
 from edgeproxy.ledger.digests import DIGEST_SIZE
 from edgeproxy.ledger.drafts import BodyRef
-from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
+from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, Restored, TreeHead
 from edgeproxy.sequencer.helpers import Helpers, helpers_for
 from edgeproxy.sequencer.recovery import replay_signed
 from edgeproxy.storage.ledger_db import LEDGER_FILE, LOCK_FILE
@@ -80,6 +80,7 @@ class _Audit:
     faults_of_checkpoint: list[Fault] = field(default_factory=list)
     bodies: int = 0
     body_bytes: int = 0
+    restored: Restored | None = None
 
     @property
     def database(self) -> Path:
@@ -150,7 +151,7 @@ def _ledger(work: _Audit, *, folds: bool) -> Account | None:
 def _salvaged(work: _Audit) -> Account | None:
     """SQLite cannot read it: judge what can be found in the file, so that what is lost is named block by block."""
     found = salvage(work.database)
-    judge = Replay(found.tree_head, found.genesis.raw if found.genesis else None)
+    judge = Replay(found.tree_head, found.genesis.raw if found.genesis else None, None, found.restored)
     judge.feed(found.rows())
     try:
         return judge.finish()
@@ -161,6 +162,7 @@ def _salvaged(work: _Audit) -> Account | None:
 
 def _small_rows(work: _Audit, connection: sqlite3.Connection) -> None:
     state = read_state(connection)
+    work.restored = state.restored
     first = next(read_rows(connection, 0, 1), None)
     if first is not None and state.genesis != first.raw:
         work.fault(FaultKind.DATABASE, "second copy of block 0 is missing, damaged, or another")
@@ -228,6 +230,10 @@ def _bodies(work: _Audit, account: Account) -> None:
             work.report_progress(Progress("bodies", done, len(found)))
         _body(work, digest, path, expected.get(digest))
     absent = [ref for digest, ref in expected.items() if digest not in here or not shards.path(digest).exists()]
+    if absent and work.restored is not None and not work.restored.bodies:
+        # Whoever rebuilt this was told what the source did not have.
+        since = account.fold.bodies_since(work.restored.below)
+        absent = [ref for ref in absent if ref.digest in since]
     evicted = _evicted_since(work, account.head.size) if absent else frozenset()
     for ref in absent:
         if ref.digest not in evicted:
@@ -283,11 +289,12 @@ def _root(leaves: bytes) -> Digest | None:
 
 
 def _evicted_since(work: _Audit, size: int) -> frozenset[Digest]:
-    """Bodies that a running edge evicted after the ledger was read."""
+    """Bodies that a running edge evicted or erased after the ledger was read."""
     blocks: list[Block] = []
     try:
         with closing(connect_to_read(work.database)) as connection:
             blocks = [decode(row.raw) for row in read_rows(connection, size)]
     except (*UNREADABLE, Corrupt):
         return frozenset()
-    return frozenset(block.entry.body for block in blocks if isinstance(block.entry, Evict))
+    evicted = {block.entry.body for block in blocks if isinstance(block.entry, Evict)}
+    return frozenset(evicted.union(*(block.entry.bodies for block in blocks if isinstance(block.entry, Erase))))

@@ -18,7 +18,7 @@ from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StoreFull
 from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.fold import Fold
-from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, TreeHead
+from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, Restored, TreeHead
 from edgeproxy.ledger.tiles import TileTree
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.ledger_rows import read_pages, read_state, row_of, structure_faults
@@ -47,6 +47,7 @@ class Recovered:
     watched: Digest | None
     checkpoint: bytes | None
     is_behind: bool
+    restored: Restored | None = None
 
     @property
     def faults_of_blocks(self) -> bool:
@@ -78,7 +79,7 @@ def replay_signed(
         connection.execute("COMMIT")
     stop = max(-1 if last is None else last, -1) + 1
     signed = read_checkpoint(state.checkpoint)
-    judge = Replay(state.head, state.genesis, None if signed is None else signed.size, folds)
+    judge = Replay(state.head, state.genesis, None if signed is None else signed.size, state.restored, folds)
     if read is not None:
         read(judge, stop)
     else:
@@ -100,6 +101,7 @@ async def recover(db: LedgerDb) -> Recovered:
     if account is not None and _is_usable(account) and not damage and not account.missing:
         before = _lost_tail(db, account)
         await _mend_head(db, account)
+        await _finish_erasures(db, account)
         return await _told(db, account, before, None)
     log.error("ledger database is damaged: %s; salvaging what is whole", "; ".join(damage) or "rows are missing")
     return await _rebuilt(db, damage)
@@ -121,6 +123,7 @@ async def _rebuilt(db: LedgerDb, damage: list[str]) -> Recovered:
         account = await db.read(replay)
     lost = _lost_tail(db, account)
     await _mend_head(db, account)
+    await _finish_erasures(db, account)
     text = f"{'; '.join(damage) or 'rows are missing'}; the damaged database was moved to {moved.name if moved else 'nowhere'}"
     return await _told(db, account, (Fault(FaultKind.DATABASE, None, None, text), *lost), moved)
 
@@ -143,6 +146,15 @@ async def _mend_head(db: LedgerDb, account: Account) -> None:
             log.error("tree head cannot be mended while the disk is full; nothing can be appended meanwhile")
 
 
+async def _finish_erasures(db: LedgerDb, account: Account) -> None:
+    """What was erased must be gone: a crash may have left old pages in the log, and salvage may have found old rows."""
+    if account.unerased:
+        log.warning("%d blocks were erased and had heads or names all the same; they are deleted now", len(account.unerased))
+        await db.erase(account.unerased)
+    if account.fold.erased and not await db.empty_log():
+        log.warning("the write-ahead log cannot be emptied while somebody reads the ledger; the next block tries it again")
+
+
 def _is_usable(account: Account) -> bool:
     """Without the salt of block 0 no URL can be matched to a block, and no new block may be made."""
     return account.head.size == 0 or any(account.fold.genesis_salt)
@@ -154,6 +166,7 @@ async def _told(db: LedgerDb, account: Account, before: tuple[Fault, ...], moved
         log.error("ledger fault: %s", fault)
     if account.fault_count + len(before) > _LOGGED:
         log.error("ledger faults in all: %d", account.fault_count + len(before))
-    checkpoint = (await db.read_state()).checkpoint
+    state = await db.read_state()
     is_behind = bool(_lost_tail(db, account)) or not account.head.size
-    return Recovered(account.fold, account.head, faults, moved, account.tiles, account.watched, checkpoint, is_behind)
+    known = (account.tiles, account.watched, state.checkpoint, is_behind, state.restored)
+    return Recovered(account.fold, account.head, faults, moved, *known)

@@ -28,6 +28,7 @@ from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.drafts import (
     BodyRef,
     Draft,
+    EraseDraft,
     EvictDraft,
     RotateDraft,
     StoreDraft,
@@ -118,6 +119,7 @@ class Sequencer:
         self._writing: Sealed | None = None
         self._ahead = NOTHING_AHEAD
         self._task: asyncio.Task[None] | None = None
+        self._batch: asyncio.Task[None] | None = None
         self._fold: Fold | None = None
         self._head: TreeHead | None = None
         self.wants_mldsa = False
@@ -297,6 +299,16 @@ class Sequencer:
             self._hurry.set()
         return future
 
+    def waiting(self) -> list[Draft]:
+        """The drafts whose block is not committed yet, in their order."""
+        return [waiting.draft for waiting in (*self._in_flight, *self._queue)]
+
+    async def settled(self) -> None:
+        """Wait until the batch that is being committed is done with, bodies and all."""
+        batch = self._batch
+        if batch is not None and not batch.done():
+            await asyncio.wait((batch,))
+
     def arriving_bodies(self) -> set[Digest]:
         """The bodies of drafts that wait for their block."""
         waiting = (*self._in_flight, *self._queue)
@@ -336,7 +348,7 @@ class Sequencer:
 
     async def _process(self, batch: list[Waiting]) -> None:
         """Commit a batch, to its end even when this task is cancelled: what is on the disk and what is known must agree."""
-        work = spawn(self._commit(batch), name="sequencer.batch")
+        work = self._batch = spawn(self._commit(batch), name="sequencer.batch")
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -472,16 +484,19 @@ class Sequencer:
                 waiting.future.set_result(block)
 
     async def _delete_evicted(self, sealed: Sealed) -> None:
-        """Delete evicted bodies, here, where no other batch makes one durable meanwhile.
+        """Delete evicted and erased bodies, here, where no other batch makes one durable meanwhile.
 
-        Crash before: a body that nothing names. A body stored again in the same batch stays.
+        Crash before: a body that nothing names, which the next start deletes. A body stored again in the same batch stays.
         """
         for waiting, _, _ in sealed.blocks:
-            if isinstance(draft := waiting.draft, EvictDraft) and draft.body in self.fold.gone:
-                try:
-                    await self._bodies.delete(draft.body)
-                except StoreError as error:
-                    log.error("evicted body could not be deleted: %s", error)
+            draft = waiting.draft
+            going = (draft.body,) if isinstance(draft, EvictDraft) else draft.bodies if isinstance(draft, EraseDraft) else ()
+            for body in going:
+                if body in self.fold.gone:
+                    try:
+                        await self._bodies.delete(body)
+                    except StoreError as error:
+                        log.error("body that is to go could not be deleted: %s", error)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:

@@ -88,6 +88,11 @@ class BodyStore:
     def __repr__(self) -> str:
         return f"<BodyStore bodies={len(self._sizes)} bytes={self.total_bytes} pending={len(self._pending)}>"
 
+    @property
+    def count(self) -> int:
+        """How many durable bodies there are."""
+        return len(self._sizes)
+
     # -- life -----------------------------------------------------------------------------------------------------------------
 
     async def open(self) -> Swept:
@@ -279,6 +284,19 @@ class BodyStore:
         moved = await self._take_away(digest, self._shards.set_aside)
         self.quarantined += moved
         return moved
+
+    async def forget_quarantined(self, digest: Digest) -> bool:
+        """Delete the copy of a body that was set aside; False when there is none. Raises StoreError."""
+        gone = await asyncio.get_running_loop().run_in_executor(self._writing, self._forget_quarantined, digest)
+        self.quarantined -= gone
+        return gone
+
+    def _forget_quarantined(self, digest: Digest) -> bool:
+        path = self._shards.quarantine / digest.hex()
+        try:
+            return self._shards.unlink(path)
+        except OSError as error:
+            raise write_failure(error, path) from error
 
     async def delete(self, digest: Digest) -> bool:
         """Remove a durable body; False when it is not there. A power cut may bring it back, as an orphan."""

@@ -20,15 +20,15 @@ from typing import TypeVar
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StartError, StoreError, StoreFull
-from edgeproxy.ledger.block import Block, Genesis, decode
+from edgeproxy.ledger.block import Block, Erase, Genesis, decode
 from edgeproxy.ledger.digests import DIGEST_SIZE
 from edgeproxy.ledger.drafts import NameColumns, Names, decode_names
 from edgeproxy.ledger.fold import Fold, Version
-from edgeproxy.ledger.replay import RawRow, TreeHead
+from edgeproxy.ledger.replay import RawRow, TreeHead, encode_restored
 from edgeproxy.ledger.verify import check_names, verify_block
 from edgeproxy.storage import ledger_rows
 from edgeproxy.storage.durable import sync_folder
-from edgeproxy.storage.ledger_rows import CHECKPOINT, FORMAT, GENESIS, State
+from edgeproxy.storage.ledger_rows import CHECKPOINT, FORMAT, GENESIS, RESTORED, State
 from edgeproxy.storage.salvage import Salvaged, log_is_damaged, salvage
 from edgeproxy.storage.witness import Witness
 
@@ -36,6 +36,7 @@ LEDGER_FILE = "ledger.sqlite"
 LOCK_FILE = "lock"
 _BUILDING = ".building"
 _READY = ".rebuilt"
+_ERASES = b'"op":"erase"'
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class LedgerDb:
         self._writer: sqlite3.Connection | None = None
         self._reader: sqlite3.Connection | None = None
         self._witness: Witness | None = None
+        self._log_is_owed = False
         self._writing = ThreadPoolExecutor(1, "ledger-write")
         self._reading = ThreadPoolExecutor(1, "ledger-read")
 
@@ -193,22 +195,30 @@ class LedgerDb:
 
     async def append(self, rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
         """Commit `rows`, which must follow the last block, the tree head over them and its signed checkpoint, in one transaction.
+        In it go the heads and names of what an erase block among them erases.
 
         The tiles need no rows of their own: those of level 0 are the leaf hashes of `rows`, the others follow from them.
         On return they survive a power cut. Raises StoreFull, StoreError or Corrupt; then none of them is committed, unless the
         disk failed at the very end: `read_state` says which (see `Sequencer`). Runs to its end when the caller is cancelled.
         """
         await self._in_writer(lambda: self._append(rows, head, checkpoint))
+        if self._log_is_owed:
+            await self.empty_log()
 
     def _append(self, rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None) -> None:
         connection = self._writer
         if connection is None:
             raise StoreError("ledger database is not open")
+        erasures = [block.entry for row in rows if _ERASES in row.raw and isinstance((block := decode(row.raw)).entry, Erase)]
         try:
             # Crash from here to the commit: the log ends in an unfinished transaction, which the next start does not see.
+            if erasures:
+                connection.execute("PRAGMA secure_delete = ON")
             connection.execute("BEGIN IMMEDIATE")
             self._refuse_fork(connection, rows, head)
             ledger_rows.insert_rows(connection, rows)
+            for erase in erasures:
+                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, erase.url, erase.height))
             if rows[0].height == 0:
                 ledger_rows.put_state(connection, GENESIS, rows[0].raw)
             ledger_rows.put_tree_head(connection, head)
@@ -217,6 +227,7 @@ class LedgerDb:
                 ledger_rows.put_state(connection, CHECKPOINT, checkpoint)
             self.before_commit()
             # Crash inside: the last frame of the log makes the transaction valid, or it is not there and nothing was written.
+            self._log_is_owed = self._log_is_owed or bool(erasures)
             connection.execute("COMMIT")
             # Crash after: all of it is there, though perhaps nobody was told. Their bodies were durable before.
             self._testify(head.size)
@@ -226,6 +237,46 @@ class LedgerDb:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
             raise
+
+    async def erase(self, heights: Sequence[int]) -> None:
+        """Delete heads and names that should have gone with a committed erasure. Raises StoreFull, StoreError."""
+
+        def write() -> None:
+            if self._writer is None:
+                raise StoreError("ledger database is not open")
+            self._writer.execute("PRAGMA secure_delete = ON")
+            self._writer.execute("BEGIN IMMEDIATE")
+            with self._writer:
+                # Crash before the commit: they are found again by the next start.
+                ledger_rows.erase_rows(self._writer, heights)
+
+        await self._in_writer(write)
+
+    async def empty_log(self) -> bool:
+        """Leave no old page in the write-ahead log; False when that must wait, then the next batch tries it again.
+
+        Crash before: the log lies there, and the next start, which sees what was erased, empties it.
+        """
+
+        def write() -> bool:
+            return self._writer is not None and ledger_rows.empty_log(self._writer)
+
+        self._log_is_owed = True
+        with suppress(StoreError):
+            self._log_is_owed = not await self._in_writer(write)
+        return not self._log_is_owed
+
+    async def add_names(self, names: Sequence[tuple[int, NameColumns]]) -> None:
+        """Write down the names of stored responses that had none. Raises StoreFull, StoreError."""
+
+        def write() -> None:
+            if self._writer is None:
+                raise StoreError("ledger database is not open")
+            self._writer.execute("BEGIN IMMEDIATE")
+            with self._writer:
+                ledger_rows.add_names_of_heads(self._writer, names)
+
+        await self._in_writer(write)
 
     def _testify(self, size: int) -> None:
         # Crash before: the witness is behind the database, which is no contradiction.
@@ -290,6 +341,8 @@ class LedgerDb:
                 ledger_rows.put_tree_head(connection, found.tree_head)
             if found.checkpoint is not None:
                 ledger_rows.put_state(connection, CHECKPOINT, found.checkpoint)
+            if found.restored is not None:
+                ledger_rows.put_state(connection, RESTORED, encode_restored(found.restored))
             connection.execute("COMMIT")
             # Back to one file, so that one rename moves all of it; opening it turns the log on again.
             connection.execute("PRAGMA journal_mode = DELETE").fetchone()
@@ -315,6 +368,10 @@ class LedgerDb:
         # Crash here: no database, but a rebuilt one, which the next start puts in place.
         self._rename(ready, self.path)
         return self._beside(f".damaged-{number}")
+
+    def leftovers(self) -> list[str]:
+        """Names of damaged databases that were moved aside: nothing is ever deleted from those, not even what is erased."""
+        return sorted(path.name for path in self.path.parent.glob(f"{self.path.name}.damaged-*"))
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)

@@ -61,6 +61,11 @@ def ensure_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) ->
     return signer
 
 
+def keep_key(folder: Path, signer: Signer) -> None:
+    """Put a key in place that comes from elsewhere: a log goes on here. Raises StartError."""
+    _write(folder / KEY_FILE, signer)
+
+
 def ensure_mldsa_key(folder: Path, name: str, random_bytes: Callable[[int], bytes]) -> MldsaSigner:
     """The ML-DSA-44 key in `folder`, made under the log's name when there is none. Raises StartError."""
     path = folder / MLDSA_FILE

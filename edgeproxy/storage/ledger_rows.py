@@ -5,13 +5,14 @@ Owns: schema, statements, and what an error of SQLite means here. Runs in thread
   blocks(height, raw, leaf)            the block's bytes, and its leaf hash apart from them
   heads(height, bytes)                 the stored head of a store or refresh block
   private(height, site, value, extra)  the clear text behind the digests; it never leaves this machine
-  state(id, data, sum)                 1: tree head, 2: a second copy of block 0, 3: format, 4: checkpoint (the signed note);
-                                       `sum` is the SHA-256 of `data`
+  state(id, data, sum)                 1: tree head, 2: a second copy of block 0, 3: format, 4: checkpoint (the signed note),
+                                       5: of a rebuilt ledger, what its source had not; `sum` is the SHA-256 of `data`
 
 Every table is keyed by an integer and has no index: rows are only ever added at the end, and a damaged index cannot hide one.
 """
 
 import sqlite3
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,14 +20,14 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from edgeproxy.caching.model import Height
+from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StoreError, StoreFull
 from edgeproxy.ledger.block import Stored, decode
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns
 from edgeproxy.ledger.pages import Columns
-from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head, encode_tree_head
+from edgeproxy.ledger.replay import RawRow, Restored, TreeHead, decode_restored, decode_tree_head, encode_tree_head
 from edgeproxy.ledger.tiles import WIDTH
 
 APPLICATION_ID = 0x65646765  # "edge"
@@ -34,7 +35,7 @@ FORMAT = 1
 PAGE_SIZE = 4096
 PAGE_OF_ROWS = 512
 
-TREE_HEAD, GENESIS, FORMAT_ROW, CHECKPOINT = 1, 2, 3, 4
+TREE_HEAD, GENESIS, FORMAT_ROW, CHECKPOINT, RESTORED = 1, 2, 3, 4, 5
 
 _SCHEMA = """
 CREATE TABLE blocks(height INTEGER PRIMARY KEY, raw BLOB NOT NULL, leaf BLOB NOT NULL);
@@ -68,6 +69,7 @@ class State:
     genesis: bytes | None
     format: int | None
     checkpoint: bytes | None
+    restored: Restored | None = None
 
 
 UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
@@ -168,7 +170,10 @@ def read_state(connection: sqlite3.Connection) -> State:
     with suppress(Corrupt):
         head = decode_tree_head(kept[TREE_HEAD]) if TREE_HEAD in kept else None
     version = kept.get(FORMAT_ROW, b"")
-    return State(head, kept.get(GENESIS), int(version) if version.isdigit() else None, kept.get(CHECKPOINT))
+    restored = None
+    with suppress(Corrupt):
+        restored = decode_restored(kept[RESTORED]) if RESTORED in kept else None
+    return State(head, kept.get(GENESIS), int(version) if version.isdigit() else None, kept.get(CHECKPOINT), restored)
 
 
 def read_tile(connection: sqlite3.Connection, index: int) -> list[tuple[bytes, bytes]]:
@@ -289,6 +294,42 @@ def _insert(connection: sqlite3.Connection, table: str, columns: int, rows: list
 def _insertion(table: str, columns: int, rows: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"
+
+
+def add_names(connection: sqlite3.Connection, names: Iterable[tuple[int, NameColumns]]) -> None:
+    """Add names to blocks that have none; those that are there stay."""
+    connection.executemany("INSERT OR IGNORE INTO private VALUES (?, ?, ?, ?)", [(height, *columns) for height, columns in names])
+
+
+def add_names_of_heads(connection: sqlite3.Connection, names: Iterable[tuple[int, NameColumns]]) -> None:
+    """As `add_names`, for blocks that have their stored head; one that was erased meanwhile has none, and gets no name back."""
+    statement = "INSERT OR IGNORE INTO private SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM heads WHERE height = ?1)"
+    connection.executemany(statement, [(height, *columns) for height, columns in names])
+
+
+def erasable(connection: sqlite3.Connection, url: Digest, below: int) -> list[int]:
+    """The heights below `below` of blocks that name this URL; by their bytes, since their names may be lost. Reads all blocks."""
+    needle = b'"url":"' + b64encode(url) + b'"'
+    found = connection.execute("SELECT height FROM blocks WHERE height < ? AND instr(raw, ?) > 0", (below, needle))
+    return [height for (height,) in found]
+
+
+def erase_rows(connection: sqlite3.Connection, heights: Iterable[int]) -> None:
+    """Delete heads and names. To be called with `secure_delete` on, so that SQLite overwrites what it frees."""
+    chosen = [(height,) for height in heights]
+    connection.executemany("DELETE FROM heads WHERE height = ?", chosen)
+    connection.executemany("DELETE FROM private WHERE height = ?", chosen)
+
+
+def empty_log(connection: sqlite3.Connection) -> bool:
+    """Fold the write-ahead log into the database and cut it to nothing: old pages in it would keep what was erased. False while a
+    reader is in the way; raises sqlite3.Error."""
+    connection.execute("PRAGMA busy_timeout = 500")
+    try:
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute("PRAGMA busy_timeout = 5000")
+    return not busy
 
 
 def structure_faults(connection: sqlite3.Connection, *, thorough: bool = False) -> list[str]:

@@ -20,7 +20,7 @@ from edgeproxy.ledger.block import Block, Entry, Genesis, Stored, decode
 from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.digests import sha256
 from edgeproxy.ledger.drafts import NameColumns, decode_names
-from edgeproxy.ledger.replay import RawRow, TreeHead, decode_tree_head
+from edgeproxy.ledger.replay import RawRow, Restored, TreeHead, decode_restored, decode_tree_head
 from edgeproxy.ledger.verify import check_names
 from edgeproxy.storage.ledger_log import read_log
 from edgeproxy.storage.ledger_rows import PAGE_SIZE
@@ -53,6 +53,7 @@ class Salvaged:
     tree_head: TreeHead | None = None
     genesis: Block | None = None
     checkpoint: bytes | None = None
+    restored: Restored | None = None
 
     def size(self) -> int:
         """How many blocks the ledger had, as far as can be told."""
@@ -282,6 +283,9 @@ def _take_state(data: bytes, found: Salvaged) -> None:
         if block.op == "genesis":
             found.genesis = block
         return
+    with suppress(Corrupt):
+        found.restored = decode_restored(data)
+        return
     checkpoint, kept = read_checkpoint(data), read_checkpoint(found.checkpoint)
     # The largest one that was ever signed is what must not be contradicted.
     if checkpoint is not None and (kept is None or checkpoint.size > kept.size):
@@ -310,6 +314,7 @@ def _extend(found: Salvaged, image: _Image, doubtful: list[bytes]) -> None:
             found.add_names(number, columns)
     found.genesis = found.genesis or extra.genesis
     found.checkpoint = found.checkpoint or extra.checkpoint
+    found.restored = found.restored or extra.restored
     if extra.tree_head is not None and (found.tree_head is None or extra.tree_head.size > found.tree_head.size):
         found.tree_head = extra.tree_head
 

@@ -468,6 +468,41 @@ def test_a_damaged_announcement_is_none(tmp_path: Path, content: bytes) -> None:
     assert find(tmp_path) is None
 
 
+# --- disaster
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        ({}, "url must be absolute"),
+        ({"url": "/page"}, "url must be absolute"),
+        ({"url": 7}, "url must be absolute"),
+        ({"url": "http://a/", "everywhere": 1}, "must be true or false"),
+        ({"url": "http://a/", "all": True}, "unknown key"),
+        ([], "must be a JSON object"),
+    ],
+)
+async def test_an_order_to_erase_that_is_not_understood_is_refused(admin: Admin, order: object, text: str) -> None:
+    status, answer, _ = await admin.ask("/api/v1/ledger/erase", method="POST", json=order)
+    assert status == 400
+    assert text in answer["error"]  # type: ignore[index]
+    assert admin.backend.asked == []
+
+
+async def test_erasing_and_what_another_node_needs_go_through_to_the_edge(admin: Admin) -> None:
+    order = {"url": "http://a/page", "everywhere": True}
+    assert (await admin.ask("/api/v1/ledger/erase", method="POST", json=order))[1]["heights"] == [9]  # type: ignore[index]
+    assert (await admin.ask("/api/v1/ledger/rows?from=512"))[0] == 200
+    assert admin.backend.asked == [("erase", "http://a/page", True, False), ("rows", 512, 512)]
+    for wrong in ("-1", "x", "9" * 16, "٣"):
+        assert (await admin.ask(f"/api/v1/ledger/rows?from={wrong}"))[0] == 400
+    assert (await admin.ask(f"/api/v1/ledger/bodies/{'00' * 32}"))[1] == "body"
+    assert (await admin.ask(f"/api/v1/ledger/bodies/{'11' * 32}"))[0] == 404
+    assert (await admin.ask("/api/v1/ledger/bodies/11"))[0] == 404
+    form = await admin.ask("/api/v1/ledger/erase", method="POST", data=b"url=http://a/")
+    assert form[0] == 415
+    for path in ("/api/v1/ledger/rows", f"/api/v1/ledger/bodies/{'00' * 32}"):
+        assert (await admin.ask(path, token=None))[0] == 401
 async def test_orders_to_service_workers_reach_the_edge_or_are_refused(admin: Admin) -> None:
     client = admin.client()
     assert (await asyncio.to_thread(client.order_workers, "kill", "example.org"))["serial"] == 7

@@ -165,3 +165,19 @@ async def test_a_block_is_of_the_key_of_its_url_however_it_was_first_asked_for(t
         for asked in (key, f"{key}&utm_source=letter"):
             history = await edge.backend.ledger_history(client.base + asked, 10)
             assert [each["height"] for each in history["versions"]] == [told["height"]], asked
+
+
+async def test_under_a_rollback_the_version_that_is_served_is_given_out(tmp_path: Path) -> None:
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        target = "/a?max-age=60"
+        old = await client.recorded(target)
+        data = str(edge.config.edge.data)
+        origin.version = "2"
+        await asyncio.to_thread(command, "purge", client.base + target, "--hard", "--data", data)
+        new = await client.recorded(target)
+        assert (await _block(client, _of(client, target)))["height"] == int(new["Edge-Block"])
+        done = await asyncio.to_thread(command, "rollback", "--to", old["Edge-Block"], "--data", data)
+        assert done.returncode == 0, done.stderr
+        told = await _block(client, _of(client, target))
+        assert told["height"] == int(old["Edge-Block"])
+        assert (await client.ask(f"{API}bodies/{told['body']}")).body == old.body

@@ -11,7 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.edge import ROOT, Client, command
+from edgeproxy import cli
+from tests.support.edge import ROOT, Client
 from tests.support.scripted import Fronted, fronted, page
 
 KEEP = "max-age=600"
@@ -101,7 +102,7 @@ async def test_a_preview_shows_the_site_as_it_was_beside_a_running_edge_and_afte
         assert (await client.ask("/late")).body == b"late"
 
 
-async def test_what_cannot_be_previewed_is_refused_in_words(tmp_path: Path) -> None:
+async def test_what_cannot_be_previewed_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with fronted(tmp_path, {"/": page("home", Cache_Control=KEEP)}) as it:
         await it.client.recorded("/")
         data = str(it.edge.config.edge.data)
@@ -111,6 +112,5 @@ async def test_what_cannot_be_previewed_is_refused_in_words(tmp_path: Path) -> N
         (("--at", "0", "--listen", "0.0.0.0:0"), 2, "can be reached from other machines"),
         (("--at", "0", "--site", "nowhere.example"), 1, "stored are: *"),
     ):
-        done = await asyncio.to_thread(command, "preview", "--data", data, *arguments)
-        assert done.returncode == status, done.stderr
-        assert words in done.stderr
+        assert cli.run(["preview", "--data", data, *arguments]) == status
+        assert words in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """An edge that exists only for the admin side: it answers with what a test gave it, and keeps what it was asked."""
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from edgeproxy.admin.backend import PurgeOrder, ReleaseOrder, RollbackOrder
@@ -167,6 +168,22 @@ class StandInBackend:
             return {"url": url, "versions": []}
         version = {"height": 3, "time": 1_764_000_000_000, "op": "store", "status": 200, "body": "ab" * 32, "length": 5120}
         return {"url": url, "versions": [{**version, "selecting": {}}]}
+
+    async def ledger_erase(self, url: str, everywhere: bool, dry_run: bool) -> dict[str, Any]:
+        self.asked.append(("erase", url, everywhere, dry_run))
+        return {"url": url, "heights": [] if dry_run else [9], "versions": 2, "bodies": 1, "bytes": 10, "kept": 1, "others": 0,
+                "dry_run": dry_run, "left": []}  # fmt: skip
+
+    async def ledger_rows(self, start: int, most: int) -> dict[str, Any]:
+        self.asked.append(("rows", start, most))
+        return {"size": 0, "vkey": "key", "checkpoint": "", "rows": []}
+
+    async def ledger_body(self, digest: bytes) -> tuple[int, AsyncIterator[bytes]] | None:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"bo"
+            yield b"dy"
+
+        return (4, pieces()) if digest == bytes(32) else None
 
     def metrics(self) -> bytes:
         return b"edgeproxy_requests_total 5\n"

@@ -72,7 +72,7 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
     status, out, _ = command("--help")
     assert status == 0
     listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
-    asked = ["status", "explain", "purge", "rollback", "release", "preview", "reload"]
+    asked = ["status", "explain", "purge", "rollback", "release", "preview", "reload", "restore"]
     assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger", "validator", "sw", "mirror"]
     assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
         "head",
@@ -81,7 +81,41 @@ def test_there_are_the_commands_of_this_version_and_no_others(command: Command) 
         "rotate",
         "prove",
         "verify",
+        "erase",
+        "export",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("restore",), "--from"),
+        (("restore", "--from", "http://a", "--from", "http://b"), "one URL, or one or more files"),
+        (("restore", "--from", "http://a", "--from", "file"), "one URL, or one or more files"),
+        (("restore", "--from", "http://a"), "whose ledger is it?"),
+        (("restore", "--from", "file", "--admin-token", "token"), "goes with the URL of an admin side"),
+        (("restore", "--from", "file", "--key", "none"), "--key is not a verifier key"),
+        (("ledger", "export",), "FILE"),
+        (("ledger", "erase", "/page"), "is not an absolute URL"),
+    ],
+)  # fmt: skip
+def test_what_disaster_commands_do_not_understand_is_said(command: Command, arguments: tuple[str, ...], text: str) -> None:
+    status, out, err = command(*arguments)
+    assert status == 2
+    assert text in out + err
+
+
+def test_a_restore_from_a_file_that_is_not_there_and_an_export_of_nothing_end_with_one_line(
+    command: Command, tmp_path: Path
+) -> None:
+    for arguments, text in (
+        (("restore", "--from", str(tmp_path / "none"), "--data", str(tmp_path / "data")), "export cannot be read"),
+        (("ledger", "export", str(tmp_path / "file"), "--data", str(tmp_path)), "there is no ledger in"),
+        (("restore", "--from", "http://a", "--admin-token", str(tmp_path / "none")), "admin token cannot be read"),
+    ):
+        status, _, err = command(*arguments)
+        assert status == 1
+        assert text in err
 
 
 @pytest.mark.parametrize(
@@ -184,7 +218,7 @@ def test_run_hands_over_the_configuration_and_its_status(command: Command, monke
         taken.append(config)
         return 0
 
-    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run=run))
     line = ["run", "--origin", "http://a", "--origin", "http://b", "--host", "a.org", "--listen", ":1", "--listen", "[::1]:2"]
     assert command(*line, "--admin", "localhost:3", "--data", "d", "--workers", "auto")[0] == 0
     (config,) = taken
@@ -198,7 +232,7 @@ def test_what_keeps_the_edge_from_starting_is_one_line(command: Command, monkeyp
     def run(_: object) -> int:
         raise StartError("address in use", address="127.0.0.1:8080")
 
-    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run=run))
+    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run=run))
     assert command("run", "--origin", "http://a") == (1, "", "edgeproxy: address in use (address=127.0.0.1:8080)\n")
 
 
@@ -209,7 +243,7 @@ def test_demo_hands_over_its_flags(command: Command, monkeypatch: pytest.MonkeyP
         taken.append(flags)
         return 0
 
-    monkeypatch.setitem(sys.modules, "edgeproxy.app", SimpleNamespace(run_demo=run_demo))
+    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run_demo=run_demo))
     assert command("demo")[0] == 0
     assert command("demo", "--listen", ":1", "--admin", ":2", "--data", "d")[0] == 0
     assert taken == [{"listen": None, "admin": None, "data": None}, {"listen": ":1", "admin": ":2", "data": Path("d")}]

@@ -11,7 +11,7 @@ from tests.support.edge import write_config
 from tests.support.trees import VECTORS
 
 W1, W2 = (VECTORS[f"{name}_key"]["vkey"] for name in ("witness1", "witness2"))
-TABLES = "".join(f'[[ledger.validators]]\nvkey = "{vkey}"\nurl = "https://{number}.example"\n' for number, vkey in enumerate((W1, W2)))
+TABLES = "".join(f'[[ledger.validators]]\nvkey = "{vkey}"\nurl = "https://v.example"\n' for vkey in (W1, W2))
 
 
 def told(folder: Path, more: str) -> Quorum | None:

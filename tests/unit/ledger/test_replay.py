@@ -5,14 +5,25 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from edgeproxy.caching.model import Digest, Mark
+from edgeproxy.caching.model import Digest, Height, Mark
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.block import Place, seal, seal_genesis
 from edgeproxy.ledger.digests import ZERO
-from edgeproxy.ledger.drafts import Draft, PurgeDraft, StoreDraft, encode_names, names_of
+from edgeproxy.ledger.drafts import Draft, EraseDraft, PurgeDraft, StoreDraft, encode_names, names_of
 from edgeproxy.ledger.merkle import MerkleFrontier
-from edgeproxy.ledger.replay import Account, FaultKind, RawRow, Replay, TreeHead, decode_tree_head, encode_tree_head
+from edgeproxy.ledger.replay import (
+    Account,
+    FaultKind,
+    RawRow,
+    Replay,
+    Restored,
+    TreeHead,
+    decode_restored,
+    decode_tree_head,
+    encode_restored,
+    encode_tree_head,
+)
 from tests.support.ledgers import NOW, SITE, store_draft
 
 SALT = bytes(range(32))
@@ -230,3 +241,69 @@ def test_one_damaged_place_never_costs_more_than_one_version(index: int) -> None
         assert len(_heights(account)) >= 4
         assert account.head == HEAD
         assert {kind for kind, _ in _kinds(account)} <= {FaultKind.BLOCK, FaultKind.LEAF, FaultKind.HEAD, FaultKind.NAMES}
+
+
+# -- erased rows, and rows that a restore had not ------------------------------------------------------------------------------
+
+
+ERASED = f"http://{SITE}/page/2"
+WITH_ERASE = [*DRAFTS, EraseDraft(SITE, ERASED, (), NOW), store_draft(8, url=ERASED)]
+
+
+def _erased(*bare: int, after: bool = True) -> tuple[list[RawRow], TreeHead]:
+    rows, head = _ledger(WITH_ERASE if after else DRAFTS)
+    return [replace(row, head=None, names=None) if row.height in bare else row for row in rows], head
+
+
+def test_what_a_later_block_says_was_erased_may_be_missing() -> None:
+    account = _account(*_erased(2))
+    assert account.faults == ()
+    assert account.unerased == ()
+    assert [version.height for version in account.fold.history(ERASED)] == [8]
+    assert account.fold.erased_at([ERASED], [SITE]) == 7
+
+
+def test_what_nobody_erased_may_not() -> None:
+    for bare, after in ((2, False), (8, True), (1, True)):
+        assert _kinds(_account(*_erased(bare, after=after))) == [("names", bare), ("head", bare)]
+    rows, head = _erased(5, after=False)
+    faulty = [replace(row, raw=row.raw[:-1]) if row.height == 6 else row for row in rows]
+    assert [height for _, height in _kinds(_account(faulty, head))] == [5, 5, 6], "in order of height, though found at the end"
+
+
+@pytest.mark.parametrize("left", [{}, {"head": None}, {"names": None}])
+def test_what_should_have_been_erased_is_named(left: dict[str, None]) -> None:
+    rows, head = _ledger(WITH_ERASE)
+    account = _account([replace(row, **left) if row.height == 2 else row for row in rows], head)  # type: ignore[arg-type]
+    assert account.unerased == (2,)
+    assert [version.height for version in account.fold.history(ERASED)] == [8]
+
+
+def test_a_restored_ledger_may_lack_what_its_source_had_not() -> None:
+    rows, head = _ledger()
+    nameless = [replace(row, names=None) for row in rows]
+
+    def account(rows: list[RawRow], restored: Restored | None) -> Account:
+        replay = Replay(head, ROWS[0].raw, None, restored)
+        replay.feed(rows)
+        return replay.finish()
+
+    blind = account(nameless, Restored(7, names=False, heads=True, bodies=True))
+    assert blind.faults == ()
+    assert [each.entry.height for versions in blind.fold.blind.values() for each in versions] == [1, 2, 4, 5, 6]
+    assert len(blind.fold.bodies()) == 5
+    assert blind.fold.rules.mark(Height(1), site=SITE, url=PURGED) is Mark.GONE, "a purge holds without its clear value"
+    late = account(nameless, Restored(6, names=False, heads=True, bodies=True))
+    assert _kinds(late) == [("names", 6)], "what came after the restore must be whole"
+    assert _kinds(account(nameless, None))[0] == ("names", 1)
+    headless = [replace(row, head=None) if row.height == 4 else row for row in nameless]
+    assert _kinds(account(headless, Restored(7, names=False, heads=True, bodies=True))) == [("head", 4)]
+    assert account(headless, Restored(7, names=False, heads=False, bodies=True)).faults == ()
+
+
+def test_the_note_of_a_restore_survives_and_another_is_refused() -> None:
+    restored = Restored(7, names=False, heads=True, bodies=False)
+    assert decode_restored(encode_restored(restored)) == restored
+    for data in (b"", b"{}", b'{"below":1,"names":true,"heads":true,"bodies":1}'):
+        with pytest.raises(Corrupt):
+            decode_restored(data)
