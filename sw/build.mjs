@@ -38,6 +38,7 @@ async function bundle(entry, define = {}, mangleProps) {
     target: 'es2022',
     legalComments: 'none',
     charset: 'utf8',
+    minifySyntax: true,
     mangleProps,
     define,
     write: false,
@@ -47,7 +48,7 @@ async function bundle(entry, define = {}, mangleProps) {
   const {code} = await minify(outputFiles[0].text, {
     ecma: 2020,
     toplevel: true,
-    compress: {passes: 5, pure_getters: true, unsafe_arrows: true, inline: 1, booleans_as_integers: true},
+    compress: {passes: 5, pure_getters: true, unsafe_arrows: true, inline: 1},
     format: {comments: false}
   })
   return new TextEncoder().encode(`${code}\n`)
