@@ -195,6 +195,20 @@ class Cache:
         there = slot is not None and any(self.version_at(each, rule.to) is not None for each in slot.entries)
         return there or rule.absent == "refuse"
 
+    def to_show(self, entry: Entry) -> list[Version]:
+        """The versions of `entry` that stand for what is served now, oldest first: all, or, under a rollback, those of then."""
+        if not self._is_overruled(entry):
+            return entry.versions
+        rule = self.rules.rolled_back(entry.site, entry.key)
+        return entry.versions[: bisect_right(entry.versions, rule.to, key=_height)] if rule is not None else entry.versions
+
+    def is_shown(self, site: Site, entry: Entry, version: Version, resident: Resident) -> bool:
+        """Whether the rules let a version be shown. A rollback brings back what was purged since, and takes what came since."""
+        if self._is_overruled(entry):
+            rule = self.rules.rolled_back(entry.site, entry.key)
+            return rule is None or version.height <= rule.to
+        return self.judge(site, entry, resident) is not Mark.GONE
+
     async def _load_pinned_once(self, site: Site, entry: Entry, version: Version) -> Resident | Corrupt | StoreError:
         """Load a pinned version from disk; whoever asks meanwhile waits for the same load."""
         which = (entry.tier_key, version.height)

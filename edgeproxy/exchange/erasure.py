@@ -75,8 +75,7 @@ class Eraser:
         key = primary_key(url, site.keys)
         slot = self._cache.index.slot(key)
         found = {version.url for entry in slot.entries for version in entry.versions} if slot else set()
-        by_url = self._sequencer.fold.by_url
-        return found | {each for each in (url, key) if each in by_url} | {url}
+        return found | {url, key}
 
     async def erase(self, site: Site, url: str, *, everywhere: bool) -> tuple[Erasing, list[Height]]:
         """Erase, and return once it is durable: what it came to, and the blocks. Raises RequestRefused, StoreError."""

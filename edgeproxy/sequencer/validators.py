@@ -12,6 +12,7 @@ checkpoint of this log's key that contradicts this ledger. It is on the disk bef
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter, deque
@@ -122,6 +123,8 @@ class Validators:
         """Sizes that were committed and are not final, with the monotonic time at which each was seen."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._saving = asyncio.Lock()
+        self._became_final = asyncio.Event()
+        """Set, and replaced, whenever more is final."""
         self._lines: dict[str, Line] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -181,6 +184,19 @@ class Validators:
         """The log's own note with the cosignatures that it has so far."""
         now = self._round
         return now.encode() if now is not None and now.lines and now.note.encode() == note else note
+
+    async def covers(self, height: int, patience: float) -> bool:
+        """Whether what is final has the block at `height`. A block that came just now is waited for, up to `patience` seconds,
+        unless the validators are behind anyway."""
+        end = self._clock.monotonic() + patience
+        while height >= (self.final_size or 0):
+            left = end - self._clock.monotonic()
+            if left <= 0 or self.fork is not None or self.lag().seconds > LAGGING_SECONDS:
+                return False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._became_final.wait()
+        return True
 
     def lag(self) -> Lag:
         """How far what is final is behind."""
@@ -345,6 +361,8 @@ class Validators:
                 log.error("%s; nothing is final until it can be", error)
                 return
             self.final, self.final_size, current.is_final = note, size, True
+            self._became_final.set()
+            self._became_final = asyncio.Event()
             while self._heads and self._heads[0][0] <= size:
                 self._heads.popleft()
             self._wake.set()

@@ -5,7 +5,7 @@
 
 const PAGE = `<!doctype html><html lang="en"><meta name="viewport" content="width=device-width"><title>This page cannot be reached</title>
 <style>:root{color-scheme:light dark}body{font:1.1em/1.6 system-ui;max-width:34em;margin:15vh auto;padding:1em}</style>
-<main><h1>This page cannot be reached</h1><p>The site does not answer, and this browser has no verified copy.<p><a href="">Try again</a> or <a href="/">start page</a></main>`
+<main><h1>This page cannot be reached</h1><p>The site does not answer, and this browser has no verified copy of it.<p><a href="">Try again</a> or <a href="/">start page</a></main>`
 
 /** @param {Request} request */
 export function offline({destination}) {

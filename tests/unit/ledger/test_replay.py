@@ -260,7 +260,7 @@ def test_what_a_later_block_says_was_erased_may_be_missing() -> None:
     assert account.faults == ()
     assert account.unerased == ()
     assert [version.height for version in account.fold.history(ERASED)] == [8]
-    assert account.fold.erased_at(ERASED, [SITE]) == 7
+    assert account.fold.erased_at([ERASED], [SITE]) == 7
 
 
 def test_what_nobody_erased_may_not() -> None:

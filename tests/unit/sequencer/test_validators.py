@@ -331,3 +331,26 @@ def test_evidence_is_kept_once_and_bounded(tmp_path: Path) -> None:
     for number in range(40):
         keep_evidence(tmp_path, b"note %d" % number)
     assert len(list((tmp_path / "ledger-evidence").iterdir())) == 16
+
+
+async def test_a_block_that_is_about_to_be_final_is_waited_for(tmp_path: Path) -> None:
+    cosigner = Cosigner(0)
+    async with Ledger(tmp_path) as ledger, asking(ledger, [cosigner], 1) as validators:
+        await final(validators, 1)
+        assert await validators.covers(0, 0.0)
+        cosigner.gate.clear()
+        await ledger.fill(1)
+        assert not await validators.covers(1, 0.0)
+        waiting = asyncio.ensure_future(validators.covers(1, 30.0))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        cosigner.gate.set()
+        assert await waiting
+        # Who is behind anyway, or on a fork, is not waited for.
+        cosigner.gate.clear()
+        await ledger.fill(1)
+        ledger.clock.advance(module.LAGGING_SECONDS + 1)
+        assert not await validators.covers(2, 30.0)
+        validators.fork = "a fork"
+        assert not await validators.covers(2, 30.0)
+        cosigner.gate.set()
