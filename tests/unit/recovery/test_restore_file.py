@@ -235,6 +235,10 @@ def _other_name(data: bytes) -> bytes:
     return data.replace(b"/page/30\"", b"/page/31\"", 1)
 
 
+def _far_name(data: bytes) -> bytes:
+    return data.replace(b"[[1, ", b"[[%d, " % 2**70, 1)
+
+
 def _same_length(data: bytes) -> bytes:
     return data.replace(b'"status":200', b'"status":201')
 
@@ -254,6 +258,7 @@ TAMPERED: list[tuple[str, Callable[[list[Part]], list[Part]], int | None, str]] 
     ("a missing revisit", _without(_of(301)), 301, "stored head of the block is missing"),
     ("a missing bundle", _without(_of(0, "blocks")), 0, "blocks are missing"),
     ("another name", lambda parts: changed(parts, _of(0, "names"), _other_name), 30, "names are not those of the block"),
+    ("a name of no block", lambda parts: changed(parts, _of(0, "names"), _far_name), 2**70, "no such block"),
     ("no end", lambda parts: parts[:-1], None, "last record is missing"),
     ("something behind the end", lambda parts: [*parts, parts[-2]], None, "last record is missing"),
     ("no checkpoint", _without(_is_checkpoint), None, "begins without a checkpoint"),
