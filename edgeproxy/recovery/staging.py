@@ -326,7 +326,7 @@ class Staging:
         connection.execute("PRAGMA secure_delete = ON")
         with self._transaction():
             for url, height in erased.items():
-                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, url, height))
+                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, url, height, self._salt), self._salt)
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._rows)

@@ -36,8 +36,9 @@ async def test_what_was_erased_is_in_no_file_and_in_no_answer_and_the_ledger_hol
         for language in ("de", "fr"):
             await client.recorded(target, headers={"Accept-Language": language})
         origin.version = "2"
-        purged = await asyncio.to_thread(command, "purge", "--prefix", "/", "--data", str(data))
-        assert purged.returncode == 0, purged.stderr
+        for scope in (("--prefix", "/"), (client.base + target,)):
+            purged = await asyncio.to_thread(command, "purge", *scope, "--data", str(data))
+            assert purged.returncode == 0, purged.stderr
         await client.recorded(target, headers={"Accept-Language": "de"})
         await client.recorded(other)
         bodies = [_body(edge, client.base + target), *{v.body.digest for v in edge.sequencer.fold.history(client.base + target)}]
