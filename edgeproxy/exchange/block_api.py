@@ -118,28 +118,25 @@ class BlockApi:
         site = self.sites.find(f"[{host}]" if ":" in host else host)
         if site is not None:
             key = primary_key(url, site.keys)
-            slot = self._cache.index.slot(key)
-            if slot is None and self._cache.adopt is not None and await self._cache.adopt(site, url, key, request):
-                slot = self._cache.index.slot(key)
-            if slot is not None:
-                selected = slot.select(request)
-                entries = sorted(slot.entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True)
-                version = await self._chosen(site, key, entries)
-                if version is not None:
-                    return await self._block(request, version)
+            await self._cache.adopt_missing(site, url, key, request)
+            version = await self._chosen(site, key, request)
+            if version is not None:
+                return await self._block(request, version)
         return json_error(404, "no usable block of this URL")
 
-    async def _chosen(self, site: Site, key: str, entries: list[Entry]) -> Version | None:
+    async def _chosen(self, site: Site, key: str, request: Request) -> Version | None:
         """Under a rollback the version that it serves, whatever purges say; else the newest usable one."""
         rule = self._cache.rules.rolled_back(site.name, key)
         if rule is not None:
-            for entry in entries:
-                version = self._cache.version_at(entry, rule.to)
-                if version is not None and await self._usable(site, entry, version, is_pinned=True) is not None:
+            for entry, version in self._cache.choices_at(key, request, rule.to):
+                if await self._usable(site, entry, version, is_pinned=True) is not None:
                     return version
             if rule.absent == "refuse":
                 return None
-        for entry in entries:
+        slot = self._cache.index.slot(key)
+        selected = slot.select(request) if slot is not None else None
+        entries = slot.entries if slot is not None else ()
+        for entry in sorted(entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True):
             for version in _latest(entry.versions):
                 if await self._usable(site, entry, version) is not None:
                     return version
