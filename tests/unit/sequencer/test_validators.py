@@ -325,6 +325,28 @@ async def test_what_was_final_and_is_not_of_this_ledger_is_a_fork(tmp_path: Path
             assert validators.final is None
 
 
+@pytest.mark.parametrize("change", ["damage", "quorum"])
+async def test_what_was_final_counts_only_as_long_as_its_cosignatures_do(tmp_path: Path, change: str) -> None:
+    cosigners = [Cosigner(number) for number in range(2)]
+    cosigners[1].answer = lambda size: Answer(Outcome.UNREACHABLE, "not here")
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(2)
+        async with asking(ledger, cosigners, 1) as validators:
+            note = await final(validators, 3)
+        async with asking(ledger, cosigners, 1) as again:
+            assert again.final == note
+        if change == "damage":
+            root = note.split(b"\n")[2]
+            keep_final(tmp_path, note.replace(root, b"A" + root[1:] if root[:1] != b"A" else b"B" + root[1:]))
+        cosigners[0].gate.clear()
+        async with asking(ledger, cosigners, 1 if change == "damage" else 2) as others:
+            assert (others.final, others.fork) == (None, None)
+            assert others.state == "lagging"
+            cosigners[0].gate.set()
+            if change == "damage":
+                assert parse_checkpoint(parse_note(await final(others, 3)).message).size == 3
+
+
 def test_evidence_is_kept_once_and_bounded(tmp_path: Path) -> None:
     assert keep_evidence(tmp_path, b"note") is not None
     assert keep_evidence(tmp_path, b"note") is None
