@@ -14,9 +14,10 @@ from edgeproxy.ledger.note_keys import COSIGNATURE, Signer
 from edgeproxy.ledger.notes import SignatureLine, parse_note
 from edgeproxy.ledger.policy import Group, Policy, Witness
 from edgeproxy.ledger.proofs import verify_consistency
+from edgeproxy.sequencer import final as final_module
 from edgeproxy.sequencer import validators as module
 from edgeproxy.sequencer.asking import Answer, Asked, Outcome
-from edgeproxy.sequencer.final import FINAL_FILE, final_size, keep_evidence, keep_final
+from edgeproxy.sequencer.final import FINAL_FILE, final_size, keep_evidence, keep_final, read_evidence
 from edgeproxy.sequencer.validators import REFRESH_SECONDS, Validators
 from edgeproxy.storage.ledger_key import read_key
 from tests.support.edge import until
@@ -353,3 +354,20 @@ def test_evidence_is_kept_once_and_bounded(tmp_path: Path) -> None:
     for number in range(40):
         keep_evidence(tmp_path, b"note %d" % number)
     assert len(list((tmp_path / "ledger-evidence").iterdir())) == 16
+
+
+def test_evidence_that_a_crash_cut_short_is_kept_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = final_module.write_synced
+
+    def killed(path: Path, data: bytes) -> None:
+        write(path, data[:2])
+        raise SystemExit
+
+    monkeypatch.setattr(final_module, "write_synced", killed)
+    with pytest.raises(SystemExit):
+        keep_evidence(tmp_path, b"note")
+    monkeypatch.undo()
+    assert list(read_evidence(tmp_path)) == []
+    assert keep_evidence(tmp_path, b"note") is not None
+    assert list(read_evidence(tmp_path)) == [b"note"]
+    assert len(list((tmp_path / "ledger-evidence").iterdir())) == 1
