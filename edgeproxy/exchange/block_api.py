@@ -164,9 +164,8 @@ class BlockApi:
         keys may become others.)
         """
         key = primary_key(url, site.keys)
+        await self._cache.adopt_missing(site, url, key, request)
         slot = self._cache.index.slot(key)
-        if slot is None and self._cache.adopt is not None and await self._cache.adopt(site, url, key, request):
-            slot = self._cache.index.slot(key)
         if slot is None:
             return
         selected = self._cache.select(site, key, request)

@@ -175,7 +175,7 @@ class Fold:
         if self._urls is None:
             self._urls = {}
             for url, variants in self.by_url.items():
-                for site in {versions[0].site for versions in variants.values()}:
+                for site in {version.site for versions in variants.values() for version in versions}:
                     self._urls[url_digest(site_salt(self.genesis_salt, site), url)] = url
         return self._urls
 

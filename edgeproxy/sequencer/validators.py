@@ -28,7 +28,7 @@ from edgeproxy.errors import EdgeError, ProofRefused
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, read_checkpoint
 from edgeproxy.ledger.cosigning import encode_request
 from edgeproxy.ledger.note_keys import Verifier
-from edgeproxy.ledger.notes import Note, SignatureLine, parse_note
+from edgeproxy.ledger.notes import Note, SignatureLine, open_note, parse_note
 from edgeproxy.ledger.policy import Policy
 from edgeproxy.sequencer.asking import Answer, Asked, Line, Outcome, wait_after
 from edgeproxy.sequencer.final import keep_evidence, keep_final, read_evidence, read_final
@@ -166,8 +166,18 @@ class Validators:
         stated = read_checkpoint(kept)
         if kept is None or stated is None:
             return
+        try:
+            known = (self._ledger.log, *(each.verifier for each in self._policy.witnesses.values()))
+            vouched = {each.verifier for each in open_note(parse_note(kept), known)}
+        except ProofRefused as error:
+            # A flipped bit of a file is no fork. What is final is asked for again.
+            log.warning("what was final is damaged, or of keys that are not known any more (%s)", error)
+            return
         if (why := await self._differs(stated)) is not None:
             self._alarm_fork(f"what was final contradicts this ledger: {why}")
+            return
+        if not self._policy.is_met({name for name, each in self._policy.witnesses.items() if each.verifier in vouched}):
+            log.warning("what was final has no quorum by the policy as it is now")
             return
         self.final, self.final_size = kept, stated.size
 

@@ -10,6 +10,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -235,6 +236,10 @@ async def test_variants_are_those_of_then(tmp_path: Path) -> None:
             assert (await it.client.ask("/v", headers=german)).body == b"one for all"
             assert (await it.client.ask("/w", headers=german)).body == b"old de"
             assert (await it.client.ask("/w", headers=french)).body == b"old fr"
+        for fields in (german, french):
+            served = await it.client.ask("/w", headers=fields)
+            told = await it.client.ask(f"/.edge/api/v1/blocks?url={quote(it.client.base + '/w', safe='')}", headers=fields)
+            assert json.loads(told.body)["height"] == int(served["Edge-Block"]), "service workers get what visitors get"
         await run(it, "release")
         assert (await it.client.ask("/v", headers=german)).body == b"new de"
         assert (await it.client.ask("/w", headers=french)).body == b"new for all"
