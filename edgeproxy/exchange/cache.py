@@ -178,12 +178,6 @@ class Cache:
         entry = vary.select([entry for entry, _ in there], request)
         return next((pair for pair in there if pair[0] is entry), None)
 
-    def choices_at(self, key: str, request: Request, height: Height) -> list[tuple[Entry, Version]]:
-        """All variants that were there at `height` with their versions then: first the one that `request` is served, then the
-        newest."""
-        there, chosen = self._there_at(key, height), self._chosen_at(key, request, height)
-        return [*([chosen] if chosen is not None else []), *(pair for pair in reversed(there) if pair != chosen)]
-
     def _there_at(self, key: str, height: Height) -> list[tuple[Entry, Version]]:
         slot = self.index.slot(key)
         if slot is None:

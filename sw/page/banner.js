@@ -4,9 +4,11 @@
 ;(() => {
   const STYLE = `
 :host{all:initial;position:fixed;inset:auto 0 0;z-index:2147483647;pointer-events:none;display:flex;justify-content:center}
-div{pointer-events:auto;display:flex;gap:.75rem;align-items:center;box-sizing:border-box;max-width:min(44rem,100% - 2rem);margin:1rem;
+div{pointer-events:auto;display:flex;gap:.75rem;align-items:center;box-sizing:border-box;max-width:min(48rem,100% - 2rem);margin:1rem;
 padding:.7rem .8rem .7rem 1.1rem;border:1px solid #8b93a7;border-radius:.7rem;background:#171a21;color:#fff;
 font:500 15px/1.45 system-ui,sans-serif;box-shadow:0 4px 24px #0007}
+span{text-wrap:balance}
+time{white-space:nowrap}
 i{flex:none;width:.65rem;height:.65rem;border-radius:50%;background:#7ee2a8}
 button{flex:none;min-width:2.75rem;min-height:2.75rem;border:0;border-radius:.5rem;background:none;color:inherit;font:inherit;font-size:1.3rem;cursor:pointer}
 button:hover{background:#fff2}

@@ -16,6 +16,7 @@
  * @property {number} hedge patience with a mirror before the next is asked as well
  * @property {number} request the longest that one request for a block or body may take
  * @property {number} seed URLs of one page that are kept on its first visit
+ * @property {number} moment until what the edge stored just now has a block
  */
 /**
  * @typedef {object} Config
@@ -45,7 +46,8 @@ const LIMITS = {
   edge: 1_500,
   hedge: 300,
   request: 8_000,
-  seed: 200
+  seed: 200,
+  moment: 1_500
 }
 
 /** @param {Pick<Config, 'keys' | 'origin' | 'site' | 'salt' | 'version'> & Partial<Omit<Config, 'limits'>> & {limits?: Partial<Limits>}} served @returns {Config} */

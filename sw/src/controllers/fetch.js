@@ -12,7 +12,7 @@ import {recovered} from '../views/response.js'
 /** @typedef {import('../views/response.js').Found} Found */
 /** @typedef {{response?: Response, cause: string}} Outcome of the network; `cause` empty when it was good enough */
 
-/** For so long after a failure, requests for parts are taken too: media players ask for nothing else. */
+/** For so long after a failure, parts of files are taken too, since media players ask for nothing else, and patience is short. */
 const TROUBLED = 60_000
 
 /**
@@ -57,7 +57,7 @@ export function openFetch(scope, config, state, recover, reports, onEnd) {
   const {limits} = config
   let troubledUntil = 0
 
-  /** @param {Request} request @param {string} cause @param {Found | null} found @param {import('../models/receipt.js').Source[]} lies @param {string} trace */
+  /** @param {Request} request @param {string} cause @param {Found | null | undefined} found @param {import('../models/receipt.js').Source[]} lies @param {string} trace */
   function report({url, destination}, cause, found, lies, trace) {
     const dest = destination || 'fetch'
     const served = reports.now()
@@ -74,7 +74,7 @@ export function openFetch(scope, config, state, recover, reports, onEnd) {
   async function answer({request, clientId}, after) {
     // Unmodified, so that a race of the browser's own shares this one request.
     const network = outcomeOf(fetch(request))
-    const patience = request.mode === 'navigate' ? limits.navigation : limits.resource
+    const patience = state.now() < troubledUntil ? limits.edge : request.mode === 'navigate' ? limits.navigation : limits.resource
     /** @type {Outcome} */
     const failed = await within(patience, network, {cause: 'timeout'})
     if (!failed.cause) {

@@ -7,7 +7,7 @@ import {Refused} from '../models/refused.js'
 
 /** @typedef {import('../views/response.js').Found} Found */
 /** @typedef {import('../models/receipt.js').Source} Source */
-/** @typedef {{found: Found | null, lies: Source[]}} Searched `lies`: sources whose answers did not hold */
+/** @typedef {{found?: Found | null, lies: Source[]}} Searched `lies`: sources whose answers did not hold */
 /** @typedef {ReturnType<typeof openRecovery>} Recovery */
 
 /**
@@ -20,7 +20,7 @@ export function openRecovery(config, sources, health, state) {
     const {limits} = config
     /** @type {Source[]} */
     const lies = []
-    /** @type {(source: Source, ask: (traceparent: string) => Promise<Found | null>, base?: string) => Promise<Found | null>} */
+    /** @type {(source: Source, ask: (traceparent: string) => Promise<Found | null | undefined>, base?: string) => Promise<Found | null | undefined>} */
     const step = async (source, ask, base = '') => {
       const span = trace.start(`edge.sw.${source}`, source !== 'cache')
       try {
@@ -40,7 +40,7 @@ export function openRecovery(config, sources, health, state) {
     const found = await hedged([
       [limits.local, () => step('cache', () => sources.local(key))],
       [limits.edge, signal => step('edge', traceparent => sources.edge(key, {signal, traceparent}))],
-      .../** @type {[number, (signal: AbortSignal) => Promise<Found | null>][]} */ (
+      .../** @type {[number, (signal: AbortSignal) => Promise<Found | null | undefined>][]} */ (
         health.order(state.orders().mirrors).map(base => [limits.hedge, (/** @type {AbortSignal} */ signal) => step('mirror', () => sources.mirror(base, key, {signal}), base)])
       )
     ])

@@ -3,6 +3,7 @@
  * answer, one at a time.
  */
 import {urlKey} from '../models/url.js'
+import {within} from '../models/waiting.js'
 
 /** A proof is asked for again at most so often, in ms. */
 const AGAIN = 600_000
@@ -17,48 +18,52 @@ const MOST_KNOWN = 2_000
 export function openSeed(origin, config, state, store, sources) {
   /** When a key may be asked for next. @type {Map<string, number>} */
   const next = new Map()
-  /** @type {string[]} */
-  const queue = []
   let last = state.ready
 
-  /** @param {string} url absolute */
-  function add(url) {
-    if (!url.startsWith(`${origin}/`) || url.startsWith(`${origin}/.edge/`)) return
-    const key = urlKey(url, config.ignore)
-    if ((next.get(key) ?? 0) > state.now()) return
+  /** The keys of those URLs that may be asked for now. @param {string[]} urls absolute */
+  function due(urls) {
     if (next.size > MOST_KNOWN) next.clear()
-    next.set(key, state.now() + AGAIN)
-    queue.push(key)
+    return urls
+      .filter(url => url.startsWith(`${origin}/`) && !url.startsWith(`${origin}/.edge/`))
+      .map(url => urlKey(url, config.ignore))
+      .filter(key => {
+        const isDue = (next.get(key) ?? 0) <= state.now()
+        if (isDue) next.set(key, state.now() + AGAIN)
+        return isDue
+      })
   }
 
-  async function drain() {
-    for (let key = queue.shift(); key; key = queue.shift()) {
+  /** @param {string[]} keys @returns {Promise<string[]>} those of which the edge has nothing */
+  async function fill(keys) {
+    const absent = []
+    for (const key of keys) {
       // What cannot be kept today is asked for again later.
-      if (state.mode() === 'on') await sources.edge(key, {}, true).catch(() => {})
+      if (state.mode() === 'on' && (await sources.edge(key, {}, true).catch(() => null)) === undefined) absent.push(key)
     }
+    return absent
   }
 
-  const run = () => (last = last.then(drain))
+  /** @param {string[]} urls */
+  const keep = urls =>
+    (last = last.then(async () => {
+      const absent = await fill(due(urls))
+      // What was stored just now has a block within a moment.
+      if (absent.length) await within(config.limits.moment, new Promise(() => {}), 0).then(() => fill(absent))
+    }))
 
   return {
     /** What a page was made of, as it says. @param {unknown} urls */
-    async take(urls) {
-      if (Array.isArray(urls)) urls.slice(0, config.limits.seed).forEach(url => add(String(url)))
-      await run()
-    },
+    take: async urls => Array.isArray(urls) && keep(urls.slice(0, config.limits.seed).map(String)),
 
     /** An answer passed by: when it is out of a block that is not kept yet, keep it. @param {string} url @param {Response} response */
     async passedBy(url, {status, type, headers}) {
       const block = headers.get('edge-block')
-      // The block of what was stored just now follows within a moment.
-      const willBe = /\bstored\b/.test(headers.get('cache-status') ?? '')
-      if (status !== 200 || type !== 'basic' || !(block || willBe)) return
+      if (status !== 200 || type !== 'basic' || !(block || /\bstored\b/.test(headers.get('cache-status') ?? ''))) return
       const key = urlKey(url, config.ignore)
       const kept = await store.peek(key).catch(() => undefined)
       if (kept && block === String(kept.height)) return
       if (block) next.delete(key)
-      add(url)
-      await run()
+      await keep([url])
     }
   }
 }

@@ -68,11 +68,10 @@ export function openSources(config, subtle, store, state, network) {
     if (why) throw new Error(why)
   }
 
-  /** @param {string} url @param {How} how @returns {Promise<import('../models/evidence.js').Envelope | null>} */
+  /** @param {string} url @param {How} how @returns {Promise<import('../models/evidence.js').Envelope | undefined>} */
   async function envelopeOf(url, how) {
     const response = await ask(url, {...how, cache: 'no-store'})
-    if (response.status === 404) return null
-    return parseJson(decodeUtf8(await readBounded(response, MOST_ANSWER)))
+    if (response.status !== 404) return parseJson(decodeUtf8(await readBounded(response, MOST_ANSWER)))
   }
 
   /** A body that the page just loaded or the edge has, when it is what the block says. @param {Promise<Response>} asked @param {Proven} proven */
@@ -132,13 +131,13 @@ export function openSources(config, subtle, store, state, network) {
       return {...found, source: 'cache'}
     },
 
-    /** From the edge's block API; null when it has none, or, with `isSeed`, when it is kept already. @param {string} key @param {How} how @param {boolean} [isSeed] */
+    /** From the edge's block API; undefined when it has none; null, with `isSeed`, when it is kept already. @param {string} key @param {How} how @param {boolean} [isSeed] */
     async edge(key, how, isSeed = false) {
       const envelope = await envelopeOf(`${API}/blocks?url=${encodeURIComponent(key)}`, how)
       return envelope && take(envelope, key, ownSalt(), API, how, isSeed)
     },
 
-    /** @param {string} base @param {string} key @param {How} how @returns {Promise<Found | null>} */
+    /** @param {string} base @param {string} key @param {How} how @returns {Promise<Found | null | undefined>} */
     async mirror(base, key, how) {
       if (!salts.has(base)) await saltOf(base, how)
       const salt = salts.get(base) ?? ownSalt()

@@ -266,3 +266,32 @@ test('what passes by is kept when it is out of a block that is not known yet', a
   await passing({'edge-block': '3'})
   assert.equal(network.asked.length, 1)
 })
+
+test('what was stored just now has no block yet: it is asked for once more, whoever asked first', async () => {
+  for (const first of ['page', 'passing']) {
+    const {config, state, store, sources, network} = await makeParts({limits: {moment: 5}})
+    const seed = openSeed(ORIGIN, config, state, store, sources)
+    let asked = 0
+    serve(network, style)
+    const url = `${API}/blocks?url=${encodeURIComponent(style.key)}`
+    const there = network.answers.get(url)
+    network.on(url, () => (asked++ ? there() : new Response('', {status: 404})))
+    if (first === 'page') await seed.take([style.key])
+    else await seed.passedBy(style.key, {status: 200, type: 'basic', headers: new Headers({'cache-status': 'edgeproxy;fwd=uri-miss;stored'})})
+    assert(await store.peek(style.key), first)
+    assert.equal(asked, 2)
+    await seed.take([`${ORIGIN}/absent`])
+    assert.equal(network.asked.filter(({url: each}) => each.includes('absent')).length, 1, 'a network that fails is another matter')
+  }
+})
+
+test('a network that failed a moment ago is given up soon', async () => {
+  let answer = dead
+  const {ask, network, sources, receipts} = await worker({limits: {navigation: 60_000, resource: 60_000, edge: 20, local: 20}}, () => answer())
+  serve(network, style)
+  await sources.edge(style.key, {}, true)
+  await ask(style.key)
+  answer = () => new Promise(() => {})
+  assert.equal((await ask(style.key)).headers.get('x-edge-recovery'), 'cache')
+  assert.deepEqual((await receipts.waiting()).map(({cause}) => cause), ['network', 'timeout'])
+})

@@ -140,7 +140,7 @@ test('what is no answer of ours is an error, and no page', async () => {
     await assert.rejects(sources.edge(page.key, {}))
   }
   network.on(url, () => new Response('', {status: 404}))
-  assert.equal(await sources.edge(page.key, {}), null)
+  assert.equal(await sources.edge(page.key, {}), undefined)
 })
 
 test('the first good answer wins, slow ones are overtaken, and nobody waits for the rest', async () => {
