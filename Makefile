@@ -131,6 +131,7 @@ bench: $(VENV)/.installed-bench ## benchmarks of the core, then side by side wit
 	@$(BIN)/python -m benchmarks.load
 	@$(BIN)/python -m benchmarks.handshake
 	@$(BIN)/python -m benchmarks.validators
+	@$(BIN)/python -m benchmarks.navigation
 	@$(BIN)/python -m benchmarks.ledger
 
 # --- parts that are not Python: named and left out where they cannot be had, a failure with CI=true

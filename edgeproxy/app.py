@@ -41,7 +41,7 @@ from edgeproxy.exchange.recorder import Recorder
 from edgeproxy.exchange.resident import Resident
 from edgeproxy.exchange.retention import Retention
 from edgeproxy.exchange.site import Site, Sites, Waiting
-from edgeproxy.finality import make_validators, open_finality_gauges
+from edgeproxy.finality import make_validators, open_finality_gauges, quorum_of_browsers
 from edgeproxy.https import Https, secure_of
 from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
@@ -192,7 +192,7 @@ class Edge:
         self.validators = make_validators(config, self.sequencer, self.clock)
         publication, published = self.sequencer.publication, config.ledger.publish
         self.ledger_files = LedgerFiles(publication, is_published=published, finality=self.validators)
-        self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published)
+        self.block_api = BlockApi(self.cache, self.sequencer, sites, is_published=published, finality=self.validators)
         self.browsers = await self._open_browsers()
         self.injections = Injections(self.browsers.workers, self.cache, self.forms, self.metrics)
         self.delivery = Delivery(self.bodies, self.clock, self.injections)
@@ -260,6 +260,8 @@ class Edge:
             is_published=lambda: self.block_api.is_published,
         )
         browsers = Browsers(around)
+        quorum = quorum_of_browsers(self.config)
+        browsers.workers.validators = lambda: quorum
         await browsers.start(self.config)
         self._closing.push_async_callback(browsers.stop)
         return browsers

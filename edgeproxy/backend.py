@@ -20,7 +20,7 @@ from edgeproxy.errors import RequestRefused, StoreError
 from edgeproxy.exchange.cache import Found
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
-from edgeproxy.exchange.standing import Standing, standings
+from edgeproxy.exchange.standing import Standing, standings, versions_of
 from edgeproxy.ledger.block import Rotate, decode
 from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, StoredNames, decode_names
@@ -268,8 +268,11 @@ class Backend:
 
     async def ledger_history(self, url: str, limit: int) -> Json:
         fold = self._edge.sequencer.fold
-        erased = fold.erased_at(url, {*fold.sites(), *(site.name for site in self._edge.handler.sites.sites)})
-        return history_view(url, await self._standings(url, fold.history(url)[::-1][:limit]), erased)
+        host = urlsplit(url).hostname or ""
+        site = self._edge.handler.sites.find(f"[{host}]" if ":" in host else host)
+        key = primary_key(url, site.keys if site is not None else NO_RULES)
+        erased = fold.erased_at({url, key}, {*fold.sites(), *(site.name for site in self._edge.handler.sites.sites)})
+        return history_view(url, await self._standings(url, versions_of(fold, url, key)[::-1][:limit]), erased)
 
     async def ledger_erase(self, url: str, everywhere: bool, dry_run: bool) -> Json:
         edge, site = self._edge, self._site_of(url)

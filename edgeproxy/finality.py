@@ -8,6 +8,8 @@ import logging
 from edgeproxy.clock import Clock
 from edgeproxy.config import Config
 from edgeproxy.config.cosigners import cosigners_of
+from edgeproxy.ledger.control import Quorum
+from edgeproxy.ledger.note_keys import COSIGNATURE
 from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.sequencer.validators import Validators
 from edgeproxy.telemetry import names
@@ -26,6 +28,24 @@ def make_validators(config: Config, sequencer: Sequencer, clock: Clock) -> Valid
         # After a rotation such a file is behind, which keeps nobody from cosigning.
         log.warning("ledger.policy names other logs than this one, whose key is %s", sequencer.log)
     return Validators(sequencer, policy, asked, clock, config.edge.data)
+
+
+def quorum_of_browsers(config: Config) -> Quorum | None:
+    """The quorum that service workers are to ask for; None where nobody cosigns, and where it cannot be told to them. Raises
+    ConfigError."""
+    found = cosigners_of(config.ledger)
+    if found is None:
+        return None
+    plain = found[0].plain()
+    # Browsers verify Ed25519 alone.
+    keys = tuple(str(verifier) for verifier in plain[1] if verifier.kind == COSIGNATURE) if plain is not None else ()
+    if plain is None or len(keys) < plain[0]:
+        log.warning(
+            "service workers do not ask for the validators' quorum: %s",
+            "it has groups of groups" if plain is None else "too few of its keys are Ed25519",
+        )
+        return None
+    return Quorum(plain[0], keys)
 
 
 def open_finality_gauges(metrics: Metrics, validators: Validators) -> None:

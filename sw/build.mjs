@@ -26,7 +26,7 @@ const BUDGETS = {
 
 /** Properties of the worker's own parts: nothing of a browser that it uses, no wire and no store has them, so they may have any name. */
 const OWN =
-  /^(signatures|verifier|blob|logs|cosigners|checkpoint|entry|found|lies|trust|dropToken|maxStale|order|sawCheckpoint|passedBy|take|peek|succeeded|failed|waiting|receipt|ready|mirror|ask|flush|destroy|write|install|activate|handle|orders|start|end|seen|raw|path|note|extra)$/
+  /^(signatures|verifier|blob|logs|cosigners|checkpoint|entry|found|lies|trust|dropToken|maxStale|order|sawCheckpoint|passedBy|take|peek|succeeded|failed|queued|receipt|ready|mirror|ask|flush|destroy|write|install|activate|handle|orders|start|end|seen|root|raw|path|note|extra)$/
 
 /** @param {string} entry @param {Record<string, string>} [define] @param {RegExp} [mangleProps] @returns {Promise<Uint8Array>} */
 async function bundle(entry, define = {}, mangleProps) {
@@ -38,6 +38,7 @@ async function bundle(entry, define = {}, mangleProps) {
     target: 'es2022',
     legalComments: 'none',
     charset: 'utf8',
+    minifySyntax: true,
     mangleProps,
     define,
     write: false,
@@ -47,7 +48,7 @@ async function bundle(entry, define = {}, mangleProps) {
   const {code} = await minify(outputFiles[0].text, {
     ecma: 2020,
     toplevel: true,
-    compress: {passes: 3, pure_getters: true, unsafe_arrows: true, inline: 1},
+    compress: {passes: 5, pure_getters: true, unsafe_arrows: true, inline: 1},
     format: {comments: false}
   })
   return new TextEncoder().encode(`${code}\n`)

@@ -13,7 +13,7 @@ from edgeproxy.clock import Instant
 from edgeproxy.exchange.erasure import Erasing
 from edgeproxy.exchange.standing import Standing
 from edgeproxy.ledger.block import Block
-from edgeproxy.ledger.drafts import Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
+from edgeproxy.ledger.drafts import ErasedNames, Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames
 from edgeproxy.ledger.replay import RawRow
 from edgeproxy.sequencer.validators import Validators
 from edgeproxy.tls.keeper import CertificateStatus
@@ -71,7 +71,7 @@ def block_view(block: Block, names: Names | None, standing: Standing | None = No
         "height": block.height,
         "leaf": b64(block.leaf),
         "block": json.loads(block.raw),
-        "site": names.site if names is not None else None,
+        "site": names.site if names is not None and not isinstance(names, ErasedNames) else None,
         "url": names.url if isinstance(names, StoredNames | ReceiptNames) else None,
         "selecting": selecting_view(names.selecting) if isinstance(names, StoredNames) else {},
         "value": names.value if isinstance(names, PurgeNames | ScopeNames) else None,

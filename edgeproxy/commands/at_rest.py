@@ -15,7 +15,7 @@ from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest
 from edgeproxy.config import Edge
 from edgeproxy.errors import Corrupt
-from edgeproxy.exchange.standing import Standing, standings
+from edgeproxy.exchange.standing import Standing, standings, versions_of
 from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import StoredNames, decode_names
 from edgeproxy.ledger.fold import Fold, Version
@@ -78,9 +78,10 @@ class LedgerAtRest:
     def ledger_history(self, url: str, limit: int = 100) -> dict[str, Any]:
         """The versions of `url`, newest first, out of blocks that hold."""
         fold = self._read(_replayed).fold
+        key = primary_key(url)
         # Which sites are configured is not known here; one is named by its first host.
-        erased = fold.erased_at(url, {*fold.sites(), urlsplit(url).hostname or "", "*"})
-        return history_view(url, self._standings(fold, url, fold.history(url)[::-1][:limit]), erased)
+        erased = fold.erased_at({url, key}, {*fold.sites(), urlsplit(url).hostname or "", "*"})
+        return history_view(url, self._standings(fold, url, versions_of(fold, url, key)[::-1][:limit]), erased)
 
 
     def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:

@@ -7,22 +7,26 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
   heads/HEX         one stored head        bodies/HEX    one body
   key               {"vkey"}: the log's public key, for those who trust whom they reach
 
-Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, and is not
-covered by a hard purge: what an operator took back is not given out by its digest either. Nor is a variant that a visitor's
-cookie or credentials selected: it is his, and a proof of it says them in clear; nor what the edge itself shows nobody before the
-origin allowed it. All of it is proved before it is sent.
+Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, is not
+covered by a hard purge, and, under a rollback, was there then: what an operator took back is not given out by its digest either.
+Nor is a variant that a visitor's cookie or credentials selected: it is his, and a proof of it says them in clear; nor what the
+edge itself shows nobody before the origin allowed it. All of it is proved before it is sent.
+
+Where validators cosign, the newest block of a URL is the newest that is final: service workers believe no other. What was stored
+just now is about to be, and is waited for.
 """
 
 import logging
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from edgeproxy.caching import vary
 from edgeproxy.caching.key import primary_key
-from edgeproxy.caching.model import Digest, Mark
+from edgeproxy.caching.model import Digest
 from edgeproxy.caching.storable import is_only_validated
 from edgeproxy.errors import Corrupt, StoreError
 from edgeproxy.exchange.cache import Cache
@@ -49,6 +53,9 @@ _LONGEST_URL = 8_192
 _MOST_TRIED = 16
 """Versions looked at for one request: a body that thousands name costs no more than one that few do."""
 
+_FINAL_WITHIN = 1.0
+"""Seconds that an answer waits for its block to be final."""
+
 _JSON = ("Content-Type", "application/json")
 _BYTES = ("Content-Type", "application/octet-stream")
 _FOR_A_YEAR = ("Cache-Control", "public, max-age=31536000, immutable")
@@ -65,13 +72,34 @@ class WholeBody:
     fields: Fields
 
 
-class BlockApi:
-    """`is_published` and `sites` follow the configuration. What is not published is not there."""
+class Finality(Protocol):
+    """What validators have made of the checkpoints (`sequencer.validators`)."""
 
-    def __init__(self, cache: Cache, sequencer: Sequencer, sites: Sites, *, is_published: bool = True) -> None:
+    @property
+    def final(self) -> bytes | None:
+        """The newest note with the cosignatures of a quorum."""
+        ...
+
+    def newest(self, note: bytes) -> bytes:
+        """The log's own newest note with the cosignatures that it has so far."""
+        ...
+
+    async def covers(self, height: int, patience: float) -> bool:
+        """Whether the block at `height` is final, or becomes so within `patience` seconds."""
+        ...
+
+
+class BlockApi:
+    """`is_published` and `sites` follow the configuration. What is not published is not there. `finality`: None where nobody
+    cosigns."""
+
+    def __init__(
+        self, cache: Cache, sequencer: Sequencer, sites: Sites, *, is_published: bool = True, finality: Finality | None = None
+    ) -> None:
         self.sites = sites
         self.is_published = is_published
         self._cache = cache
+        self._finality = finality
         self._sequencer = sequencer
         self._publication = sequencer.publication
 
@@ -120,34 +148,32 @@ class BlockApi:
         if not url.startswith(("http://", "https://")) or len(url) > _LONGEST_URL:
             return json_error(400, "url must be absolute, with http:// or https://, and not too long")
         site = self.sites.find(f"[{host}]" if ":" in host else host)
-        if site is not None:
-            key = primary_key(url, site.keys)
-            slot = self._cache.index.slot(key)
-            if slot is None and self._cache.adopt is not None and await self._cache.adopt(site, url, key, request):
-                slot = self._cache.index.slot(key)
-            if slot is not None:
-                selected = slot.select(request)
-                entries = sorted(slot.entries, key=lambda each: (each is selected, _newest_height(each)), reverse=True)
-                version = await self._chosen(site, key, entries)
-                if version is not None:
-                    return await self._block(request, version)
-        return json_error(404, "no usable block of this URL")
+        if site is None:
+            return json_error(404, "no usable block of this URL")
+        patience = _FINAL_WITHIN
+        async for version in self._usable_of(request, site, url):
+            if self._finality is None or await self._finality.covers(version.height, patience):
+                return await self._block(request, version)
+            patience = 0.0
+        return json_error(404, "no usable block of this URL" if patience else "no block of this URL is final yet")
 
-    async def _chosen(self, site: Site, key: str, entries: list[Entry]) -> Version | None:
-        """Under a rollback the version that it serves, whatever purges say; else the newest usable one."""
-        rule = self._cache.rules.rolled_back(site.name, key)
-        if rule is not None:
-            for entry in entries:
-                version = self._cache.version_at(entry, rule.to)
-                if version is not None and await self._usable(site, entry, version, is_pinned=True) is not None:
-                    return version
-            if rule.absent == "refuse":
-                return None
-        for entry in entries:
-            for version in _latest(entry.versions):
-                if await self._usable(site, entry, version) is not None:
-                    return version
-        return None
+    async def _usable_of(self, request: Request, site: Site, url: str) -> AsyncIterator[Version]:
+        """Best first: of the variant that the request selects, else of the others; the newest of each.
+
+        Blocks that were written under another key are left out: they prove nothing to who asks for this one. (A site's rules for
+        keys may become others.)
+        """
+        key = primary_key(url, site.keys)
+        await self._cache.adopt_missing(site, url, key, request)
+        slot = self._cache.index.slot(key)
+        if slot is None:
+            return
+        selected = self._cache.select(site, key, request)
+        shown = [(entry, self._cache.to_show(entry)) for entry in slot.entries]
+        for entry, versions in sorted(shown, key=lambda each: (each[0] is selected, _newest_height(each[1])), reverse=True):
+            for version in _latest(versions):
+                if version.url == key and await self._usable(site, entry, version) is not None:
+                    yield version
 
     async def _block(self, request: Request, version: Version) -> Page:
         row = await self._cache.db.load(version.height)
@@ -173,9 +199,18 @@ class BlockApi:
                 content["body"] = entry.body.hex()
         return tagged(request, encode_json(content), Fields((_JSON, _FOR_A_MINUTE, *FOR_ALL)))
 
-    async def _evidence(self, height: int, raw: bytes, extra: bytes | None) -> dict[str, object]:
-        """Block and proof, against the checkpoint as it is now."""
+    def _checkpoint(self, height: int) -> bytes | None:
+        """The note that the block at `height` is proved against: the final one if it covers the block, else the newest."""
         note = self._publication.checkpoint
+        if self._finality is None or note is None:
+            return note
+        final = self._finality.final
+        stated = read_checkpoint(final)
+        return final if stated is not None and height < stated.size else self._finality.newest(note)
+
+    async def _evidence(self, height: int, raw: bytes, extra: bytes | None) -> dict[str, object]:
+        """Block and proof."""
+        note = self._checkpoint(height)
         stated = read_checkpoint(note)
         if note is None or stated is None:
             raise StoreError("the ledger is not signed, since its checkpoint could not be kept")
@@ -217,14 +252,12 @@ class BlockApi:
             slot = self._cache.index.slot(primary_key(version.url, site.keys)) if site is not None else None
             for entry in tuple(slot.entries) if slot is not None else ():
                 if site is not None and self._cache.version_at(entry, version.height) is version:
-                    rule = self._cache.rules.rolled_back(site.name, entry.key)
-                    is_pinned = rule is not None and self._cache.version_at(entry, rule.to) is version
-                    resident = await self._usable(site, entry, version, is_pinned=is_pinned)
+                    resident = await self._usable(site, entry, version)
                     if resident is not None:
                         return version, resident
         return None
 
-    async def _usable(self, site: Site, entry: Entry, version: Version, *, is_pinned: bool = False) -> Resident | None:
+    async def _usable(self, site: Site, entry: Entry, version: Version) -> Resident | None:
         """The version, proved, unless it must not be used (any more)."""
         if not vary.is_for_all(version.selecting) or not self._cache.bodies.exists(version.body.digest):
             return None
@@ -235,10 +268,11 @@ class BlockApi:
             except Corrupt as error:
                 log.error("block %d cannot be given out: %s", version.height, error)
                 return None
-        if is_pinned:
-            return resident
-        is_gone = self._cache.judge(site, entry, resident) is Mark.GONE
-        return None if is_gone or is_only_validated(resident.stored, site.policy) else resident
+        if not self._cache.is_shown(site, entry, version, resident):
+            return None
+        rule = self._cache.rules.rolled_back(site.name, entry.key)
+        is_pinned = rule is not None and self._cache.version_at(entry, rule.to) is version
+        return resident if is_pinned or not is_only_validated(resident.stored, site.policy) else None
 
 
 def _latest(versions: list[Version]) -> Iterator[Version]:
@@ -246,8 +280,8 @@ def _latest(versions: list[Version]) -> Iterator[Version]:
     return reversed(versions[-_MOST_TRIED:])
 
 
-def _newest_height(entry: Entry) -> int:
-    return entry.versions[-1].height if entry.versions else -1
+def _newest_height(versions: list[Version]) -> int:
+    return versions[-1].height if versions else -1
 
 
 def _b64(data: bytes) -> str:

@@ -102,10 +102,7 @@ class Cache:
     async def find(self, site: Site, request: Request, now: Instant) -> Found:
         """The entry that `request` selects, in memory and proved. Raises nothing: what is damaged is as if it were not there."""
         key = self.key(site, request)
-        if self.adopt is not None:
-            slot = self.index.slot(key)
-            if slot is None or slot.select(request) is None:
-                await self.adopt(site, request.url, key, request)
+        await self.adopt_missing(site, request.url, key, request)
         if self.rules.rollbacks:
             pinned = await self._find_pinned(site, key, request, now)
             if pinned is not None:
@@ -126,6 +123,17 @@ class Cache:
             return Found(key, entry, corrupt=corrupt)
         entry.used = now
         return Found(key, entry, resident, self.judge(site, entry, resident), corrupt=corrupt)
+
+    async def adopt_missing(self, site: Site, url: str, key: str, request: Request) -> None:
+        """Where URLs may be unknown: look for what is stored of this one, if what answers `request` is not in the index."""
+        if self.adopt is None:
+            return
+        slot = self.index.slot(key)
+        lacks = slot is None or slot.select(request) is None
+        if not lacks and (rule := self.rules.rolled_back(site.name, key)) is not None:
+            lacks = self._chosen_at(key, request, rule.to) is None
+        if lacks:
+            await self.adopt(site, url, key, request)
 
     # --- under a rollback ---
 
@@ -166,14 +174,17 @@ class Cache:
 
     def _chosen_at(self, key: str, request: Request, height: Height) -> tuple[Entry, Version] | None:
         """The variant for `request` among those that were there at `height`, and its version then."""
+        there = self._there_at(key, height)
+        entry = vary.select([entry for entry, _ in there], request)
+        return next((pair for pair in there if pair[0] is entry), None)
+
+    def _there_at(self, key: str, height: Height) -> list[tuple[Entry, Version]]:
         slot = self.index.slot(key)
         if slot is None:
-            return None
-        there = [(version, entry) for entry in slot.entries if (version := self.version_at(entry, height)) is not None]
+            return []
+        there = [(entry, version) for entry in slot.entries if (version := self.version_at(entry, height)) is not None]
         # The order of writing then, which is not that of now.
-        there.sort(key=lambda pair: pair[0].height)
-        entry = vary.select([entry for _, entry in there], request)
-        return next(((entry, version) for version, each in there if each is entry), None) if entry is not None else None
+        return sorted(there, key=lambda pair: pair[1].height)
 
     def select(self, site: Site, key: str, request: Request) -> Entry | None:
         """The variant that answers `request` now, by the rollback in force if there is one."""
@@ -194,6 +205,20 @@ class Cache:
         slot = self.index.slot(entry.key)
         there = slot is not None and any(self.version_at(each, rule.to) is not None for each in slot.entries)
         return there or rule.absent == "refuse"
+
+    def to_show(self, entry: Entry) -> list[Version]:
+        """The versions of `entry` that stand for what is served now, oldest first: all, or, under a rollback, those of then."""
+        if not self._is_overruled(entry):
+            return entry.versions
+        rule = self.rules.rolled_back(entry.site, entry.key)
+        return entry.versions[: bisect_right(entry.versions, rule.to, key=_height)] if rule is not None else entry.versions
+
+    def is_shown(self, site: Site, entry: Entry, version: Version, resident: Resident) -> bool:
+        """Whether the rules let a version be shown. A rollback brings back what was purged since, and takes what came since."""
+        if self._is_overruled(entry):
+            rule = self.rules.rolled_back(entry.site, entry.key)
+            return rule is None or version.height <= rule.to
+        return self.judge(site, entry, resident) is not Mark.GONE
 
     async def _load_pinned_once(self, site: Site, entry: Entry, version: Version) -> Resident | Corrupt | StoreError:
         """Load a pinned version from disk; whoever asks meanwhile waits for the same load."""

@@ -75,8 +75,12 @@ class Eraser:
         key = primary_key(url, site.keys)
         slot = self._cache.index.slot(key)
         found = {version.url for entry in slot.entries for version in entry.versions} if slot else set()
-        by_url = self._sequencer.fold.by_url
-        return found | {each for each in (url, key) if each in by_url} | {url}
+        # The key as well: it is what purges of this URL name.
+        return found | {url, key}
+
+    def _digested(self, site: Site, url: str) -> list[str]:
+        """The sites under whose salts blocks have digests of `url`: its site may have had another name."""
+        return sorted({site.name} | {version.site for version in self._sequencer.fold.history(url)})
 
     async def erase(self, site: Site, url: str, *, everywhere: bool) -> tuple[Erasing, list[Height]]:
         """Erase, and return once it is durable: what it came to, and the blocks. Raises RequestRefused, StoreError."""
@@ -85,9 +89,11 @@ class Eraser:
         found = self.plan(site, url, everywhere=everywhere)
         now, key = self._clock.now(), primary_key(url, site.keys)
         rule = PurgeNames(site.name, "url", key, "hard")
-        drafts = [EraseDraft(site.name, each, (), now) for each in found.urls[1:]]
+        named = [(each, name) for each in found.urls for name in self._digested(site, each)]
+        (first, first_site), *others = named
+        drafts = [EraseDraft(name, each, (), now) for each, name in others]
         drafts += [
-            EraseDraft(site.name, found.urls[0], found.bodies[start : start + MAX_ERASED], now)
+            EraseDraft(first_site, first, found.bodies[start : start + MAX_ERASED], now)
             for start in range(0, max(1, len(found.bodies)), MAX_ERASED)
         ]
         futures = [self._sequencer.append(draft) for draft in drafts]
@@ -105,7 +111,7 @@ class Eraser:
         slot = cache.index.slot(key)
         for entry in tuple(slot.entries) if slot else ():
             for version in tuple(entry.versions):
-                limit = erased.get(url_digest(site_salt(cache.genesis_salt, site.name), version.url))
+                limit = erased.get(url_digest(site_salt(cache.genesis_salt, version.site), version.url))
                 if limit is not None and version.height < limit:
                     self._drop(entry, version.height)
                     cache.index.drop(entry, version)

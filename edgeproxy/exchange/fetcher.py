@@ -181,7 +181,7 @@ class Fetcher:
         # The new directives may list fields that came with them, or that were stored before.
         fields = storable.kept_fields(fields, question.site.policy)
         return Received(
-            url=stored.url,
+            url=question.found.key,
             status=stored.status,
             fields=fields,
             selecting=stored.selecting,
@@ -281,7 +281,7 @@ class Fetcher:
             incoming.done.set_result(None)
             return
         received = Received(
-            url=question.request.url,
+            url=question.found.key,
             status=incoming.status,
             fields=incoming.fields,
             selecting=incoming.selecting,

@@ -39,6 +39,7 @@ class Received:
     """A whole response as it will be kept. `fields` are those of the stored head, `Age` and `Date` already set right."""
 
     url: str
+    """The primary key, which the block is of: who knows the page's URL can compute it, whoever asked first."""
     status: int
     fields: Fields
     selecting: Selecting

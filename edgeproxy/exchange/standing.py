@@ -27,6 +27,12 @@ class Standing:
     why: str | None
 
 
+def versions_of(fold: Fold, url: str, key: str) -> list[Version]:
+    """All versions of `url`, oldest first: those of its primary `key`, and those that an older edge wrote under this spelling."""
+    found = [version for spelling in {key, url} for version in fold.history(spelling)]
+    return sorted(found, key=lambda version: version.height)
+
+
 def standings(fold: Fold, key: str, versions: Sequence[Version], traces: Mapping[int, str], has_body: HasBody) -> list[Standing]:
     """How each of `versions` of one URL stands; `key` is its primary key."""
     found = []

@@ -22,7 +22,8 @@ Every block:   v (1), height, prev, time, node, op, and then by op:
 where
   prev     leaf hash (RFC 6962) of the block before, 32 zero bytes at height 0
   time     milliseconds since the epoch; never less than that of the block before. For store and refresh it is the response time.
-  url      SHA-256(site salt || absolute URL);  variant: SHA-256 of the selecting fields' canonical form (`ledger.digests`)
+  url      SHA-256(site salt || URL): of store and refresh the absolute URL as the cache keys it (`caching.key`)
+  variant  SHA-256 of the selecting fields' canonical form (`ledger.digests`)
   head     SHA-256 of the stored head;  body: SHA-256 of the body;  length: its bytes
   chunks   root over the body's chunks of 64 KiB when length > 262144, else null
   scope    SHA-256 of the site's salt, kind and value (`digests.scope_digest`, `rollback_scope`; a rule for every site is of the

@@ -3,8 +3,9 @@
 Owns: the drafts and the names that go with a block into the private table. Must not encode a block; that is `ledger.block`.
 """
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -165,12 +166,15 @@ class PurgeNames:
 
 @dataclass(frozen=True, slots=True)
 class ScopeNames:
-    """The clear text behind a rollback or a release."""
+    """The clear text behind a rollback or a release. `to` and `absent` stand in a rollback's block too; here they survive damage
+    to the block. `to` is None for a release, and in a row of an older version."""
 
     op: Literal["rollback", "release"]
     site: str
     kind: RollbackKind
     value: str
+    to: Height | None = None
+    absent: Absent = "fetch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,15 @@ class ReceiptNames:
     url: str
 
 
-Names = StoredNames | PurgeNames | ScopeNames | ReceiptNames
+@dataclass(frozen=True, slots=True)
+class ErasedNames:
+    """What is left of the names of a purge of one URL when that URL is erased: the digest that the erase block has, so that who
+    reads the ledger knows which block took them out."""
+
+    url: Digest
+
+
+Names = StoredNames | PurgeNames | ScopeNames | ReceiptNames | ErasedNames
 
 NameColumns = tuple[bytes, bytes, bytes]
 """A row of the private table: site, URL or value, and JSON: the selecting fields, or a list that begins with the block's op."""
@@ -189,7 +201,11 @@ NameColumns = tuple[bytes, bytes, bytes]
 _encoder = msgspec.json.Encoder()
 _purge_decoder = msgspec.json.Decoder(tuple[Literal["purge"], PurgeKind, PurgeMode])
 _scope_decoder = msgspec.json.Decoder(tuple[Literal["rollback", "release"], RollbackKind])
+_rollback_decoder = msgspec.json.Decoder(
+    tuple[Literal["rollback"], RollbackKind, Annotated[Height, msgspec.Meta(ge=0, le=2**53 - 1)], Absent]
+)
 _RECEIPT = b'["receipt"]'
+_ERASED = b'["erased"]'
 
 
 def names_of(draft: Draft) -> Names | None:
@@ -200,7 +216,7 @@ def names_of(draft: Draft) -> Names | None:
         case PurgeDraft():
             return PurgeNames(draft.site, draft.kind, draft.value, draft.mode)
         case RollbackDraft():
-            return ScopeNames("rollback", draft.site, draft.kind, draft.value)
+            return ScopeNames("rollback", draft.site, draft.kind, draft.value, draft.to, draft.absent)
         case ReleaseDraft():
             return ScopeNames("release", draft.site, draft.kind, draft.value)
         case ReceiptDraft():
@@ -218,9 +234,12 @@ def encode_names(names: Names) -> NameColumns:
         case PurgeNames():
             return names.site.encode(), names.value.encode(), _encoder.encode(("purge", names.kind, names.mode))
         case ScopeNames():
-            return names.site.encode(), names.value.encode(), _encoder.encode((names.op, names.kind))
+            said = () if names.to is None else (names.to, names.absent)
+            return names.site.encode(), names.value.encode(), _encoder.encode((names.op, names.kind, *said))
         case ReceiptNames():
             return names.site.encode(), names.url.encode(), _RECEIPT
+        case ErasedNames():
+            return b"", b64encode(names.url), _ERASED
 
 
 def decode_names(columns: NameColumns) -> Names:
@@ -231,10 +250,15 @@ def decode_names(columns: NameColumns) -> Names:
             _, kind, mode = _purge_decoder.decode(extra)
             return PurgeNames(site.decode(), kind, value.decode(), mode)
         if extra.startswith(b'["r') and extra != _RECEIPT:
+            if extra.count(b",") > 1:
+                _, covered, to, absent = _rollback_decoder.decode(extra)
+                return ScopeNames("rollback", site.decode(), covered, value.decode(), to, absent)
             op, covered = _scope_decoder.decode(extra)
             return ScopeNames(op, site.decode(), covered, value.decode())
         if extra == _RECEIPT:
             return ReceiptNames(site.decode(), value.decode())
+        if extra == _ERASED:
+            return ErasedNames(Digest(b64decode(value, validate=True)))
         return StoredNames(site.decode(), value.decode(), decode_selecting(extra))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise Corrupt("private row cannot be read", why=str(error)) from None

@@ -138,11 +138,12 @@ class Fold:
                     found.setdefault(blind.entry.body, set()).add(digest)
         return found
 
-    def erased_at(self, url: str, sites: Iterable[str]) -> Height | None:
-        """The last block that says of `url`, as one of these sites has it, that its contents were erased."""
+    def erased_at(self, urls: Iterable[str], sites: Iterable[str]) -> Height | None:
+        """The last block that says of one of `urls`, as one of these sites has it, that its contents were erased."""
         if not self.erased:
             return None
-        digests = {url_digest(site_salt(self.genesis_salt, site), url) for site in sites}
+        salts, spellings = {site_salt(self.genesis_salt, site) for site in sites}, set(urls)
+        digests = {url_digest(salt, url) for salt in salts for url in spellings}
         return max((height for digest, height in self.erased.items() if digest in digests), default=None)
 
     def bodies_since(self, height: int) -> set[Digest]:
@@ -174,7 +175,7 @@ class Fold:
         if self._urls is None:
             self._urls = {}
             for url, variants in self.by_url.items():
-                for site in {versions[0].site for versions in variants.values()}:
+                for site in {version.site for versions in variants.values() for version in versions}:
                     self._urls[url_digest(site_salt(self.genesis_salt, site), url)] = url
         return self._urls
 

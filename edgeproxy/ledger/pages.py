@@ -15,7 +15,7 @@ from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.batches import read_all
 from edgeproxy.ledger.block import Block, Entry, Evict, Purge, Receipt, Release, Rollback, Stored
 from edgeproxy.ledger.digests import decode_selecting, sha256_all, site_salt, variant_digest
-from edgeproxy.ledger.drafts import Names, StoredNames, decode_names
+from edgeproxy.ledger.drafts import ErasedNames, Names, StoredNames, decode_names
 from edgeproxy.ledger.merkle import leaf_hashes
 from edgeproxy.ledger.tiles import WIDTH, root_of_tile
 from edgeproxy.ledger.verify import check_names
@@ -149,5 +149,7 @@ def _other(entry: Entry, row: Columns, genesis_salt: bytes) -> Names | None:
         names = decode_names(columns)
     else:
         raise Corrupt("private row is damaged")
+    if isinstance(names, ErasedNames):
+        raise Corrupt("a later block must say that these names were erased")
     check_names(entry, names, genesis_salt)
     return names

@@ -64,6 +64,15 @@ class Policy:
             return name in cosigned
         return sum(self._holds(member, cosigned) for member in group.members) >= group.needed
 
+    def plain(self) -> tuple[int, tuple[Verifier, ...]] | None:
+        """The quorum as a number and the keys that count for it; None when it takes groups of groups to say it, or is none."""
+        if self.quorum is None:
+            return None
+        group = self.groups.get(self.quorum, Group(1, (self.quorum,)))
+        if not all(member in self.witnesses for member in group.members):
+            return None
+        return group.needed, tuple(self.witnesses[member].verifier for member in group.members)
+
     def open(self, note: bytes) -> Opened:
         """The checkpoint in `note`, signed by a log of this policy and by a quorum. Raises `ProofRefused`."""
         claimed = read_checkpoint(note)

@@ -22,12 +22,21 @@ from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.block import Block, Entry, Erase, Genesis, Purge, Receipt, Release, Rollback, Stored, decode
-from edgeproxy.ledger.digests import ZERO, sha256
-from edgeproxy.ledger.drafts import NameColumns, Names, decode_names
+from edgeproxy.ledger.digests import ZERO, sha256, site_salt, url_digest
+from edgeproxy.ledger.drafts import ErasedNames, NameColumns, Names, PurgeNames, ReceiptNames, StoredNames, decode_names
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import EMPTY_ROOT, MerkleFrontier, leaf_hash
 from edgeproxy.ledger.pages import CleanPage, Columns, KeptPage, judge_page
 from edgeproxy.ledger.tiles import HEIGHT, TileTree
+from edgeproxy.ledger.tree_head import (
+    EMPTY_HEAD,
+    Restored,
+    TreeHead,
+    decode_restored,
+    decode_tree_head,
+    encode_restored,
+    encode_tree_head,
+)
 from edgeproxy.ledger.verify import check_head, check_names
 
 MAX_FAULTS = 10_000
@@ -73,70 +82,6 @@ class RawRow(msgspec.Struct, frozen=True, gc=False):
     leaf: bytes
     head: bytes | None
     names: NameColumns | None
-
-
-class TreeHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The state to append to, written with the blocks. `last` is the leaf hash of block `size`-1, `time` its time."""
-
-    size: int
-    root: Digest
-    time: Instant
-    last: Digest
-    peaks: tuple[Digest, ...]
-
-    def frontier(self) -> MerkleFrontier:
-        """The edge of the tree; raises ValueError when the head does not agree with itself."""
-        frontier = MerkleFrontier(self.size, self.peaks)
-        if frontier.root() != self.root:
-            raise ValueError("root does not follow from the peaks")
-        return frontier
-
-
-EMPTY_HEAD = TreeHead(0, MerkleFrontier().root(), Instant(0), ZERO, ())
-
-_head_encoder = msgspec.json.Encoder()
-_head_decoder = msgspec.json.Decoder(TreeHead)
-
-
-def encode_tree_head(head: TreeHead) -> bytes:
-    """The head as the store keeps it."""
-    return _head_encoder.encode(head)
-
-
-def decode_tree_head(data: bytes) -> TreeHead:
-    """The inverse; raises `Corrupt` for a head that does not agree with itself."""
-    try:
-        head = _head_decoder.decode(data)
-        head.frontier()
-    except (msgspec.DecodeError, ValueError) as error:
-        raise Corrupt("tree head cannot be read", why=str(error)) from None
-    return head
-
-
-class Restored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """That a ledger was rebuilt, up to the block `below`, from a source that had not all of it. False: some are not there, and
-    that is no fault."""
-
-    below: int
-    names: bool
-    heads: bool
-    bodies: bool
-
-
-_restored_decoder = msgspec.json.Decoder(Restored)
-
-
-def encode_restored(restored: Restored) -> bytes:
-    """As the store keeps it."""
-    return _head_encoder.encode(restored)
-
-
-def decode_restored(data: bytes) -> Restored:
-    """The inverse. Raises `Corrupt`."""
-    try:
-        return _restored_decoder.decode(data)
-    except msgspec.DecodeError as error:
-        raise Corrupt("note of a restore cannot be read", why=str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +136,7 @@ class Replay:
     """Whether the account's fold is wanted; without it what is clean costs less, and the fold is of no use."""
     _bare: dict[Digest, list[tuple[Fault, bool]]] = field(init=False, default_factory=dict)
     _unerased: list[int] = field(init=False, default_factory=list)
+    _naming: dict[Digest, list[int]] = field(init=False, default_factory=dict)
     _fold: Fold = field(init=False)
     _faults: list[Fault] = field(init=False, default_factory=list)
     _fault_count: int = field(init=False, default=0)
@@ -267,6 +213,8 @@ class Replay:
             assert isinstance(page, KeptPage), "a fold needs to know what is in the rows"
             for block, names in zip(page.blocks, page.names, strict=True):
                 self._fold.apply(block, names)
+                if not isinstance(names, StoredNames):
+                    self._note_naming(block, names)
         return True
 
     def finish(self) -> Account:
@@ -407,7 +355,7 @@ class Replay:
         for fault, left in self._bare.pop(entry.url, ()):
             if left and fault.height is not None:
                 self._unerased.append(fault.height)
-        self._unerased += self._fold.heights_of(entry.url)
+        self._unerased += self._fold.heights_of(entry.url) + self._naming.pop(entry.url, [])
 
     def _names(self, block: Block, row: RawRow) -> Names | None:
         if row.names is None and _has_names(block.entry):
@@ -422,7 +370,19 @@ class Replay:
         except Corrupt as error:
             self._fault(FaultKind.NAMES, row.height, error.text)
             return None
+        if isinstance(names, ErasedNames):
+            fault = Fault(FaultKind.NAMES, Height(row.height), None, "names were taken out, and no block erases what they named")
+            self._bare.setdefault(names.url, []).append((fault, False))
+        self._note_naming(block, names)
         return names
+
+    def _note_naming(self, block: Block, names: Names | None) -> None:
+        """Rows besides those of versions that name one URL: an erasure takes them too."""
+        if isinstance(names, ReceiptNames) and isinstance(block.entry, Receipt):
+            self._naming.setdefault(block.entry.url, []).append(block.height)
+        elif isinstance(names, PurgeNames) and names.kind == "url":
+            url = url_digest(site_salt(self.genesis_salt, names.site), names.value)
+            self._naming.setdefault(url, []).append(block.height)
 
     def _apply_damaged(self, row: RawRow) -> None:
         """A rule whose block is damaged is obeyed from its private row, where that says enough."""

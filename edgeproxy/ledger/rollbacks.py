@@ -67,6 +67,11 @@ class Rollbacks:
         self._by_scope[entry.scope] = InForce(entry.kind, site, value, rule)
         self._settle()
 
+    def add_named(self, rule: RolledBack, names: ScopeNames) -> None:
+        """Take a rollback whose block is damaged, by its clear names."""
+        self._by_scope[self.scope(names.site, names.kind, names.value)] = InForce(names.kind, names.site, names.value, rule)
+        self._settle()
+
     def lift(self, entry: Release) -> None:
         """Take a release block. One of a scope without a rollback changes nothing."""
         self._lift(entry.scope)

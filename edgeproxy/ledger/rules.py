@@ -58,14 +58,15 @@ class Rules:
                 pass
 
     def apply_damaged(self, height: Height, names: Names) -> None:
-        """Obey a rule whose block is damaged, from its clear names, unproved: at worst it costs a needless fetch.
-
-        A rollback cannot be obeyed: its height stood in the block alone.
-        """
+        """Obey a rule whose block is damaged, from its clear names, unproved: at worst it costs a needless fetch, or serves what
+        was proved once and an operator can release."""
         if isinstance(names, PurgeNames):
             self.add(height, names)
         elif isinstance(names, ScopeNames) and names.op == "release":
             self.rollbacks.lift_named(names)
+            self.generation += 1
+        elif isinstance(names, ScopeNames) and names.to is not None and names.to < height:
+            self.rollbacks.add_named(RolledBack(names.to, names.absent, height), names)
             self.generation += 1
 
     def rolled_back(self, site: str, url: str) -> RolledBack | None:

@@ -12,7 +12,7 @@ from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.block import Block, Entry, Genesis, Purge, Receipt, Release, Rollback, Stored, body_of, decode
 from edgeproxy.ledger.chunks import BodyHasher, chunk_length, root_of_chunks
 from edgeproxy.ledger.digests import rollback_scope, scope_digest, sha256, site_salt, url_digest, variant_digest
-from edgeproxy.ledger.drafts import BodyRef, Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames, StoreDraft
+from edgeproxy.ledger.drafts import BodyRef, ErasedNames, Names, PurgeNames, ReceiptNames, ScopeNames, StoredNames, StoreDraft
 from edgeproxy.ledger.merkle import leaf_hash
 from edgeproxy.wire.http1 import decode_stored_head
 from edgeproxy.wire.messages import ResponseHead
@@ -138,11 +138,10 @@ def check_names(entry: Entry, names: Names | None, genesis_salt: bytes) -> None:
                 raise Corrupt("purge is for another scope", height=entry.height)
             if (names.kind, names.mode) != (entry.kind, entry.mode):
                 raise Corrupt("purge is of another kind", height=entry.height)
+        case Purge(kind="url"), ErasedNames():
+            pass  # a later block must say so: for `ledger.replay`, which reads all of them
         case (Rollback() | Release()), ScopeNames():
-            if rollback_scope(site_salt(genesis_salt, names.site), names.kind, names.value) != entry.scope:
-                raise Corrupt("rule is for another scope", height=entry.height)
-            if (names.op, names.kind) != (entry.op, entry.kind):
-                raise Corrupt("rule is of another kind", height=entry.height)
+            _check_scope_names(entry, names, genesis_salt)
         case Receipt(), ReceiptNames():
             if url_digest(site_salt(genesis_salt, names.site), names.url) != entry.url:
                 raise Corrupt("receipt is for another URL", height=entry.height)
@@ -153,6 +152,15 @@ def check_names(entry: Entry, names: Names | None, genesis_salt: bytes) -> None:
         case _:
             if names is not None:
                 raise Corrupt("private row for a block that has none", height=entry.height)
+
+
+def _check_scope_names(entry: Rollback | Release, names: ScopeNames, genesis_salt: bytes) -> None:
+    if rollback_scope(site_salt(genesis_salt, names.site), names.kind, names.value) != entry.scope:
+        raise Corrupt("rule is for another scope", height=entry.height)
+    if (names.op, names.kind) != (entry.op, entry.kind):
+        raise Corrupt("rule is of another kind", height=entry.height)
+    if names.to is not None and (not isinstance(entry, Rollback) or (names.to, names.absent) != (entry.to, entry.absent)):
+        raise Corrupt("rule is to another height", height=entry.height)
 
 
 def measure_body(data: bytes) -> tuple[BodyRef, Verified[bytes]]:

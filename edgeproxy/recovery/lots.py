@@ -1,17 +1,21 @@
 """Heads and bodies on their way into a folder that is rebuilt: checked one by one, made durable by the lot.
 
-Owns: that check, and how much a crash may cost. Must not know where they come from.
+Owns: that check, and how much a crash may cost: two lots, for one is gathered while the one before it goes to the disk. Must not
+know where they come from.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 
 from edgeproxy.caching.model import Digest, Height
-from edgeproxy.errors import ProofRefused
+from edgeproxy.errors import ProofRefused, StoreError
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.recovery.staging import Staging
+from edgeproxy.tasks import spawn
 
-MOST = 64
-MOST_BYTES = 8 << 20
+MOST = 512
+MOST_BYTES = 32 << 20
+"""Small bodies wait in memory for their lot; many at once, since then they share their ways to the disk."""
 
 
 class Lot:
@@ -23,6 +27,8 @@ class Lot:
         self._bodies: list[BodyRef] = []
         self._under_way: set[Digest] = set()
         self._bytes = 0
+        self._turn = asyncio.Lock()
+        self._keeping: asyncio.Task[StoreError | None] | None = None
 
     def has_body(self, digest: Digest) -> bool:
         """Whether the body is there, or about to be."""
@@ -54,14 +60,36 @@ class Lot:
     async def _grown(self, count: int) -> None:
         self._bytes += count
         if len(self._heads) + len(self._bodies) >= MOST or self._bytes >= MOST_BYTES:
-            await self.flush()
+            await self._send()
 
     async def flush(self) -> None:
         """Check the heads, and make all of it durable. Raises `ProofRefused`, StoreFull, StoreError."""
-        heads, bodies = self._heads, self._bodies
-        self._heads, self._bodies, self._bytes = [], [], 0
-        if bodies:
+        await self._send()
+        async with self._turn:
+            await self._kept()
+
+    async def _send(self) -> None:
+        """Begin to make durable what was gathered, once the lot before is. Raises what became of that, and as `flush`."""
+        async with self._turn:
+            await self._kept()
+            heads, bodies = self._heads, self._bodies
+            self._heads, self._bodies, self._bytes = [], [], 0
+            if bodies:
+                self._keeping = spawn(self._keep(bodies), name="restore.lot")
+            if heads:
+                self._staging.add_heads(heads)
+
+    async def _kept(self) -> None:
+        keeping, self._keeping = self._keeping, None
+        if keeping is not None and (failure := await keeping) is not None:
+            raise failure
+
+    async def _keep(self, bodies: list[BodyRef]) -> StoreError | None:
+        """Answers what went wrong: whoever sends the next lot is told, and nobody when another failure ended it all before."""
+        try:
             await self._staging.bodies.make_durable(bodies)
+        except StoreError as error:
+            return error
+        finally:
             self._under_way.difference_update(ref.digest for ref in bodies)
-        if heads:
-            self._staging.add_heads(heads)
+        return None

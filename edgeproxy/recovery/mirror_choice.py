@@ -32,7 +32,8 @@ class Choosing:
     def versions(self, fold: Fold) -> Iterator[Version]:
         """One for each URL that has any, in the order in which the ledger met them.
 
-        A URL in another spelling than its key is left out: browsers ask for the key, and its block would not be of that.
+        A URL in another spelling than its key is left out: browsers ask for the key, and its block would not be of that. Edges
+        wrote such blocks before 0.1, and a site's rules for keys may have become others.
         """
         for url, variants in fold.by_url.items():
             if primary_key(url, self.keys) != url:

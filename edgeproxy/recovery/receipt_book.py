@@ -212,14 +212,16 @@ class ReceiptBook:
         return self._gather(sender.address, (sender.site, url, receipt.source, receipt.cause, block), receipt)
 
     def _stored_as(self, sender: _Sender, url: str, block: Height | None) -> tuple[str, bool]:
-        """The URL as the block has it, and whether it has it. A URL has other spellings, which the site's rules make one."""
+        """The URL as the block has it, and whether it has it: the key that the site's rules make of it, or, in blocks of an older
+        edge, its own spelling."""
+        key = primary_key(url, sender.keys)
         if block is None:
-            return url, True
-        for spelling in dict.fromkeys((url, primary_key(url, sender.keys))):
+            return key, True
+        for spelling in dict.fromkeys((key, url)):
             version = self._ledger.fold.version(spelling, block)
             if version is not None and version.site == sender.site:
                 return spelling, True
-        return url, False
+        return key, False
 
     def _gather(self, address: str, key: _Key, receipt: Reported) -> Refusal | None:
         pending = self._pending.get(key)

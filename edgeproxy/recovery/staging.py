@@ -176,7 +176,9 @@ class Staging:
         known = self._recent.get(height)
         if known is not None:
             return known
-        row = self._rows.execute("SELECT raw FROM blocks WHERE height = ?", (height,)).fetchone()
+        # Some heights are what a source says: any number at all.
+        inside = 0 <= height < self.size
+        row = self._rows.execute("SELECT raw FROM blocks WHERE height = ?", (height,)).fetchone() if inside else None
         if row is None:
             raise ProofRefused("there is no such block in what was taken so far", block=height)
         return self._remember(decode(row[0]))
@@ -244,13 +246,19 @@ class Staging:
         return found
 
     def _erased(self) -> dict[Digest, int]:
-        return {block.entry.url: block.height for block, _ in self._blocks() if isinstance(block.entry, Erase)}
+        return {block.entry.url: block.height for block in self._of_op("erase") if isinstance(block.entry, Erase)}
+
+    def _of_op(self, op: str) -> Iterator[Block]:
+        """Blocks of one kind, perhaps some others too: only those that have the word in their bytes are decoded."""
+        statement = "SELECT raw FROM blocks WHERE instr(raw, ?) ORDER BY height"
+        for (raw,) in self._rows.execute(statement, (f'"op":"{op}"'.encode(),)):
+            yield decode(raw)
 
     # -- the end --------------------------------------------------------------------------------------------------------------
 
     def follow_key(self, trusted: Verifier) -> Verifier:
         """The key that the one which is trusted has handed over to, by the rotations in the blocks taken so far."""
-        for block, _ in self._blocks():
+        for block in self._of_op("rotate"):
             if isinstance(block.entry, Rotate) and block.entry.old == str(trusted):
                 trusted = parse_verifier(block.entry.new)
         return trusted
@@ -318,7 +326,7 @@ class Staging:
         connection.execute("PRAGMA secure_delete = ON")
         with self._transaction():
             for url, height in erased.items():
-                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, url, height))
+                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, url, height, self._salt), self._salt)
 
     def _transaction(self) -> "_Transaction":
         return _Transaction(self._rows)
@@ -342,5 +350,3 @@ class _Transaction:
             self._connection.execute("ROLLBACK")
         if isinstance(error, sqlite3.Error):
             raise ledger_rows.failure(error) from error
-
-

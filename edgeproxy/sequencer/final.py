@@ -51,7 +51,12 @@ def keep_evidence(folder: Path, note: bytes) -> Path | None:
         place.mkdir(mode=FOLDER_MODE, exist_ok=True)
         if path.exists() or len(list(place.glob("*.note"))) >= MOST_EVIDENCE:
             return None
-        write_synced(path, note)
+        sync_folder(folder)
+        draft = path.with_suffix(".new")
+        remove(draft)
+        write_synced(draft, note)
+        # Crash before the rename: the one who showed it is asked again. Half a note under this name would stay half.
+        draft.rename(path)
         sync_folder(place)
     except OSError as error:
         raise StoreError("evidence cannot be kept", path=path, why=error.strerror) from error

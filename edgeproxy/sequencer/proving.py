@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, ProofRefused
 from edgeproxy.ledger.block import Genesis, Stored, body_of, decode
@@ -118,7 +119,9 @@ def _rotations(connection: sqlite3.Connection) -> tuple[Handover, ...]:
 
 
 def _version(connection: sqlite3.Connection, url: str, height: int | None, size: int) -> _Row:
-    found = connection.execute("SELECT height FROM private WHERE value = ? ORDER BY height DESC", (url.encode(),)).fetchall()
+    found = connection.execute(
+        "SELECT height FROM private WHERE value IN (?, ?) ORDER BY height DESC", (url.encode(), primary_key(url).encode())
+    ).fetchall()
     for (each,) in found:
         if each < size and height in (None, each):
             for row in read_rows(connection, each, each + 1):

@@ -12,6 +12,7 @@ checkpoint of this log's key that contradicts this ledger. It is on the disk bef
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections import Counter, deque
@@ -27,7 +28,7 @@ from edgeproxy.errors import EdgeError, ProofRefused
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint, parse_checkpoint, read_checkpoint
 from edgeproxy.ledger.cosigning import encode_request
 from edgeproxy.ledger.note_keys import Verifier
-from edgeproxy.ledger.notes import Note, SignatureLine, parse_note
+from edgeproxy.ledger.notes import Note, SignatureLine, open_note, parse_note
 from edgeproxy.ledger.policy import Policy
 from edgeproxy.sequencer.asking import Answer, Asked, Line, Outcome, wait_after
 from edgeproxy.sequencer.final import keep_evidence, keep_final, read_evidence, read_final
@@ -122,6 +123,8 @@ class Validators:
         """Sizes that were committed and are not final, with the monotonic time at which each was seen."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._saving = asyncio.Lock()
+        self._became_final = asyncio.Event()
+        """Set, and replaced, whenever more is final."""
         self._lines: dict[str, Line] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -163,8 +166,18 @@ class Validators:
         stated = read_checkpoint(kept)
         if kept is None or stated is None:
             return
+        try:
+            known = (self._ledger.log, *(each.verifier for each in self._policy.witnesses.values()))
+            vouched = {each.verifier for each in open_note(parse_note(kept), known)}
+        except ProofRefused as error:
+            # A flipped bit of a file is no fork. What is final is asked for again.
+            log.warning("what was final is damaged, or of keys that are not known any more (%s)", error)
+            return
         if (why := await self._differs(stated)) is not None:
             self._alarm_fork(f"what was final contradicts this ledger: {why}")
+            return
+        if not self._policy.is_met({name for name, each in self._policy.witnesses.items() if each.verifier in vouched}):
+            log.warning("what was final has no quorum by the policy as it is now")
             return
         self.final, self.final_size = kept, stated.size
 
@@ -181,6 +194,19 @@ class Validators:
         """The log's own note with the cosignatures that it has so far."""
         now = self._round
         return now.encode() if now is not None and now.lines and now.note.encode() == note else note
+
+    async def covers(self, height: int, patience: float) -> bool:
+        """Whether what is final has the block at `height`. A block that came just now is waited for, up to `patience` seconds,
+        unless the validators are behind anyway."""
+        end = self._clock.monotonic() + patience
+        while height >= (self.final_size or 0):
+            left = end - self._clock.monotonic()
+            if left <= 0 or self.fork is not None or self.lag().seconds > LAGGING_SECONDS:
+                return False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._became_final.wait()
+        return True
 
     def lag(self) -> Lag:
         """How far what is final is behind."""
@@ -345,6 +371,8 @@ class Validators:
                 log.error("%s; nothing is final until it can be", error)
                 return
             self.final, self.final_size, current.is_final = note, size, True
+            self._became_final.set()
+            self._became_final = asyncio.Event()
             while self._heads and self._heads[0][0] <= size:
                 self._heads.popleft()
             self._wake.set()

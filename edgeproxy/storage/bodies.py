@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,15 @@ from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StartError, StoreError
 from edgeproxy.ledger.chunks import CHUNK, chunk_count
 from edgeproxy.ledger.drafts import BodyRef
-from edgeproxy.storage.durable import HeldFile, read_whole, remove, sync_folder, write_failure, write_synced
+from edgeproxy.storage.durable import (
+    HeldFile,
+    read_whole,
+    remove,
+    sync_folder,
+    write_failure,
+    write_synced,
+    write_synced_together,
+)
 from edgeproxy.storage.growing import BodyReader, BodyWriter, Finished
 from edgeproxy.storage.shards import Shards, chunks_path
 from edgeproxy.tasks import spawn
@@ -30,6 +39,8 @@ T = TypeVar("T")
 
 WRITING_THREADS = 4
 READING_THREADS = 4
+_OPEN_AT_ONCE = 64
+"""Small bodies that one thread has open while they are made durable."""
 _LEAF = 32
 
 
@@ -208,27 +219,24 @@ class BodyStore:
         """In a thread: write, flush and rename each body; the folders are flushed after."""
         outcome: dict[Digest, StoreError | None] = {}
         for body in bodies:
-            path = self._shards.path(body.ref.digest)
-            outcome[body.ref.digest] = None
-            try:
-                if body.file is None:
-                    self._rename_small(body, path)
-                else:
-                    _rename_large(body, body.file, path)
-            except OSError as error:
-                outcome[body.ref.digest] = write_failure(error, path)
+            if body.file is not None:
+                outcome[body.ref.digest] = self._renamed(body, partial(_rename_large, body, body.file))
+        small = [(self._shards.temporary_path(), body) for body in bodies if body.file is None]
+        for start in range(0, len(small), _OPEN_AT_ONCE):
+            some = small[start : start + _OPEN_AT_ONCE]
+            # Crash before the rename: temporary files, removed at start.
+            written = write_synced_together([(temporary, body.data) for temporary, body in some])
+            for (temporary, body), error in zip(some, written, strict=True):
+                outcome[body.ref.digest] = self._renamed(body, partial(_rename_small, temporary, error))
         return outcome
 
-    def _rename_small(self, body: Finished, path: Path) -> None:
-        temporary = self._shards.temporary_path()
-        # Crash before the rename: a temporary file, removed at start.
-        write_synced(temporary, body.data)
-        # Crash after it: a whole body that no block names yet, an orphan that `retain` removes.
+    def _renamed(self, body: Finished, rename: Callable[[Path], object]) -> StoreError | None:
+        path = self._shards.path(body.ref.digest)
         try:
-            temporary.rename(path)
-        except OSError:
-            remove(temporary)
-            raise
+            rename(path)
+        except OSError as error:
+            return write_failure(error, path)
+        return None
 
     # -- out ------------------------------------------------------------------------------------------------------------------
 
@@ -341,6 +349,17 @@ class BodyStore:
     def _release(self, digests: tuple[Digest, ...]) -> None:
         for digest in digests:
             del self._changing[digest]
+
+
+def _rename_small(temporary: Path, error: OSError | None, path: Path) -> None:
+    if error is not None:
+        raise error
+    # Crash after it: a whole body that no block names yet, an orphan that `retain` removes.
+    try:
+        temporary.rename(path)
+    except OSError:
+        remove(temporary)
+        raise
 
 
 def _rename_large(body: Finished, file: HeldFile, path: Path) -> None:

@@ -217,8 +217,9 @@ class LedgerDb:
             connection.execute("BEGIN IMMEDIATE")
             self._refuse_fork(connection, rows, head)
             ledger_rows.insert_rows(connection, rows)
+            salt = self._genesis_salt(connection) if erasures else b""
             for erase in erasures:
-                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, erase.url, erase.height))
+                ledger_rows.erase_rows(connection, ledger_rows.erasable(connection, erase.url, erase.height, salt), salt)
             if rows[0].height == 0:
                 ledger_rows.put_state(connection, GENESIS, rows[0].raw)
             ledger_rows.put_tree_head(connection, head)
@@ -248,9 +249,18 @@ class LedgerDb:
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:
                 # Crash before the commit: they are found again by the next start.
-                ledger_rows.erase_rows(self._writer, heights)
+                ledger_rows.erase_rows(self._writer, heights, self._genesis_salt(self._writer))
 
         await self._in_writer(write)
+
+    def _genesis_salt(self, connection: sqlite3.Connection) -> bytes:
+        """Zeros when no copy of block 0 can be read: then no digest of a name is that of a block."""
+        with suppress(Corrupt):
+            genesis = ledger_rows.read_state(connection).genesis
+            entry = decode(genesis).entry if genesis is not None else None
+            if isinstance(entry, Genesis):
+                return entry.salt
+        return bytes(DIGEST_SIZE)
 
     async def empty_log(self) -> bool:
         """Leave no old page in the write-ahead log; False when that must wait, then the next batch tries it again.

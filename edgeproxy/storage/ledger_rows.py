@@ -24,8 +24,8 @@ from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt, StoreError, StoreFull
 from edgeproxy.ledger.block import Stored, decode
-from edgeproxy.ledger.digests import sha256
-from edgeproxy.ledger.drafts import NameColumns
+from edgeproxy.ledger.digests import sha256, site_salt
+from edgeproxy.ledger.drafts import ErasedNames, NameColumns, encode_names
 from edgeproxy.ledger.pages import Columns
 from edgeproxy.ledger.replay import RawRow, Restored, TreeHead, decode_restored, decode_tree_head, encode_tree_head
 from edgeproxy.ledger.tiles import WIDTH
@@ -49,6 +49,10 @@ SELECT b.height, b.raw, b.leaf, h.bytes, p.site, p.value, p.extra
 FROM blocks b LEFT JOIN heads h ON h.height = b.height LEFT JOIN private p ON p.height = b.height
 WHERE b.height >= ? AND b.height < ? ORDER BY b.height LIMIT ?
 """
+
+_PURGE_OF_URL = b'["purge","url",'
+_PURGES_BELOW = "SELECT height, site, value FROM private WHERE height < ? AND instr(extra, ?) = 1"
+_PURGE_AT = "SELECT height, site, value FROM private WHERE height = ? AND instr(extra, ?) = 1"
 
 _ROWS_AT_ONCE = (256, 64, 16, 4, 1)
 """Few sizes, so that SQLite's prepared statements are found again."""
@@ -307,18 +311,34 @@ def add_names_of_heads(connection: sqlite3.Connection, names: Iterable[tuple[int
     connection.executemany(statement, [(height, *columns) for height, columns in names])
 
 
-def erasable(connection: sqlite3.Connection, url: Digest, below: int) -> list[int]:
-    """The heights below `below` of blocks that name this URL; by their bytes, since their names may be lost. Reads all blocks."""
+def erasable(connection: sqlite3.Connection, url: Digest, below: int, genesis_salt: bytes) -> list[int]:
+    """The heights below `below` of blocks that name this URL; by their bytes, since their names may be lost. Reads all blocks.
+
+    The block of a purge does not show which URL it names; its private row does.
+    """
     needle = b'"url":"' + b64encode(url) + b'"'
     found = connection.execute("SELECT height FROM blocks WHERE height < ? AND instr(raw, ?) > 0", (below, needle))
-    return [height for (height,) in found]
+    heights = [height for (height,) in found]
+    purges = connection.execute(_PURGES_BELOW, (below, _PURGE_OF_URL))
+    return heights + [height for height, site, value in purges if _digest_of(site, value, genesis_salt) == url]
 
 
-def erase_rows(connection: sqlite3.Connection, heights: Iterable[int]) -> None:
-    """Delete heads and names. To be called with `secure_delete` on, so that SQLite overwrites what it frees."""
+def erase_rows(connection: sqlite3.Connection, heights: Iterable[int], genesis_salt: bytes) -> None:
+    """Delete heads and names; of a purge the digest of what it named stays. To be called with `secure_delete` on, so that SQLite
+    overwrites what it frees."""
     chosen = [(height,) for height in heights]
+    left: list[tuple[int, bytes, bytes, bytes]] = []
+    for (chosen_height,) in chosen:
+        for height, site, value in connection.execute(_PURGE_AT, (chosen_height, _PURGE_OF_URL)):
+            left.append((height, *encode_names(ErasedNames(_digest_of(site, value, genesis_salt)))))
     connection.executemany("DELETE FROM heads WHERE height = ?", chosen)
     connection.executemany("DELETE FROM private WHERE height = ?", chosen)
+    connection.executemany("INSERT INTO private VALUES (?, ?, ?, ?)", left)
+
+
+def _digest_of(site: object, value: object, genesis_salt: bytes) -> Digest:
+    """The digest that an erase block has of the URL in a private row."""
+    return sha256(site_salt(genesis_salt, _bytes(site).decode("utf-8", "replace")) + _bytes(value))
 
 
 def empty_log(connection: sqlite3.Connection) -> bool:

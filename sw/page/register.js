@@ -37,9 +37,9 @@
     }
   }
 
-  /** @param {ServiceWorkerRegistration} registration */
+  /** Of its newest worker: a site's own may wait in the registration that was ours. @param {ServiceWorkerRegistration} registration */
   const pathOf = registration =>
-    new URL((registration.active ?? registration.waiting ?? registration.installing)?.scriptURL ?? '/', location.href).pathname
+    new URL((registration.installing ?? registration.waiting ?? registration.active)?.scriptURL ?? '/', location.href).pathname
 
   /** Whether this visitor, or the edge, wants no worker. */
   const isOff = () => {
@@ -81,8 +81,11 @@
       // Not among the page's policies: the plain text may do, or `register` says so.
     }
     try {
-      await workers.register(url, {scope: '/', updateViaCache: 'none'})
-      if (!ours.length) report('registered')
+      // Once it is there the browser looks for updates by itself; to register again could take the place of one of the site's own.
+      if (!ours.length) {
+        await workers.register(url, {scope: '/', updateViaCache: 'none'})
+        report('registered')
+      }
     } catch (error) {
       report(error instanceof TypeError ? 'tt_blocked' : 'error')
       return

@@ -1,90 +1,76 @@
-"""The table of policies in a real browser: for each line our script runs, registers a worker and loads another script of ours,
-and the page's own script runs or is blocked as before.
+"""The table of policies in a real browser, with the real scripts through a real edge, and once more when the edge is gone.
 
-The scripts are stand-ins that do what ours need; what the edge's own do is tested where they are built.
+Each page has a host of its own, so that no worker of another page helps it.
 """
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from aiohttp import web
-
-from edgeproxy.inject.csp import amend
-from edgeproxy.inject.injector import Injector, tag
-from edgeproxy.wire.fields import Fields
 from tests.support import csp_pages
 from tests.support.chromium import Browser, chromium
 from tests.support.csp_pages import Row
+from tests.support.edge import running_edge
 from tests.support.parts import need
+from tests.support.scripted import scripted
+from tests.support.worker_pages import BANNER, CONTROLLED, STATE, TAGS, keeps
 
-REGISTER = """
-window.outcome = (async () => {
-  const known = ["/.edge/sw.js", "/.edge/ui/banner.js"];
-  const createScriptURL = url => { if (known.includes(url)) return url; throw new TypeError(url); };
-  const wrapped = window.trustedTypes ? trustedTypes.createPolicy("edge-sw", { createScriptURL }) : { createScriptURL };
-  const worker = await navigator.serviceWorker.register(wrapped.createScriptURL(known[0]), { scope: "/" });
-  await worker.unregister();
-  return (await import(known[1])).default;
-})().catch(String);
-"""
-SCRIPTS = {"/.edge/ui/register.js": REGISTER, "/.edge/ui/banner.js": "export default 'all of it';", "/.edge/sw.js": "// nothing"}
-
-
-@asynccontextmanager
-async def served() -> AsyncIterator[str]:
-    """The pages of the table: `/amended/NAME` as the edge would send it, `/before/NAME` as it came from its origin."""
-    base = ""
-
-    async def answer(request: web.Request) -> web.Response:
-        if request.path in SCRIPTS:
-            lines = {"Service-Worker-Allowed": "/"}
-            return web.Response(text=SCRIPTS[request.path], content_type="text/javascript", headers=lines)
-        _, how, name = request.path.split("/")
-        row = next(row for row in csp_pages.ROWS if row.name == name)
-        body, fields = csp_pages.html(name).encode(), Fields(row.policies)
-        amended = amend(fields, base, "extend")
-        assert (amended.skip is None) is row.injected
-        if how == "amended" and amended.skip is None:
-            injector, fields = Injector(tag(amended.nonce)), amended.fields
-            body = injector.feed(body) + injector.finish()
-        response = web.Response(body=body, content_type="text/html", charset="utf-8")
-        response.headers.extend(fields.lines)
-        return response
-
-    app = web.Application()
-    app.router.add_get("/{path:.+}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield base
-    finally:
-        await runner.cleanup()
-
-
-async def looked_at(browser: Browser, url: str) -> tuple[str, str | None]:
-    """Title of the page, which its own script sets, and what became of ours."""
-    await browser.open(url)
-    found = json.loads(
-        await browser.ask("Promise.resolve(window.outcome).then(o => JSON.stringify([document.title, o ?? null]))")
-    )
-    return found[0], found[1]
+ON = '[site.service_worker]\nmode = "on"\n'
+OWN_SCRIPT = "document.title"
 
 
 def title(row: Row) -> str:
+    """Of a page: its own script sets it, where its policy lets it."""
     return "ran" if row.runs else row.name
+
+
+async def installed(browser: Browser, url: str) -> bool:
+    """Wait until our worker controls the page, and keeps it with its proof."""
+    await browser.until(CONTROLLED)
+    return bool(await browser.until(keeps(url)))
+
+
+async def seen(browser: Browser, row: Row, url: str) -> list[Any]:
+    """A visit while all is well: what the page's own script did, the number of our tags, what became of the worker."""
+    await browser.open(url)
+    found = [await browser.ask(OWN_SCRIPT), await browser.ask(TAGS)]
+    if row.injected:
+        return [*found, await installed(browser, url)]
+    # In a sandbox without an origin even asking throws.
+    asked = "(async () => (await navigator.serviceWorker.getRegistrations()).length)().catch(() => 0)"
+    return [*found, await browser.ask(asked) > 0]
+
+
+async def has_banner(browser: Browser) -> bool:
+    """Whether the page comes to show it: the script behind it is loaded lazily."""
+    looking = f"""new Promise(resolve => {{
+      const look = left => {BANNER} || !left ? resolve({BANNER}) : setTimeout(look, 20, left - 1)
+      look(500)
+    }})"""
+    return bool(await browser.ask(looking))
 
 
 async def test_each_line_of_the_table(tmp_path: Path) -> None:
     need("chromium")
-    async with served() as base, chromium(tmp_path) as browser:
-        wrong = []
-        for row in csp_pages.ROWS:
-            before = await looked_at(browser, f"{base}/before/{row.name}")
-            amended = await looked_at(browser, f"{base}/amended/{row.name}")
-            if (before, amended) != ((title(row), None), (title(row), "all of it" if row.injected else None)):
-                wrong.append((row.name, before, amended, browser.said))
-        assert wrong == []
+    wrong: dict[str, Any] = {}
+    async with scripted(csp_pages.ways()) as origin, chromium(tmp_path) as browser:
+        async with running_edge(tmp_path, origin.url, site=ON) as (_, client):
+            port = client.base.rpartition(":")[2]
+            urls = {row: f"http://{row.name}.localhost:{port}/{row.name}" for row in csp_pages.ROWS}
+            for row, url in urls.items():
+                await browser.open(f"{origin.url}/{row.name}")
+                assert await browser.ask(OWN_SCRIPT) == title(row), f"{row.name}, without an edge"
+                found = await seen(browser, row, url)
+                if found != [title(row), int(row.injected), row.injected]:
+                    wrong[row.name] = (found, browser.said)
+        assert wrong == {}
+        # The edge is gone.
+        for row, url in urls.items():
+            await browser.open(url)
+            if row.injected:
+                shown = [await browser.ask(OWN_SCRIPT), await browser.ask(STATE), await has_banner(browser)]
+                if shown != [title(row), "recovered", True]:
+                    wrong[row.name] = (shown, browser.said)
+            elif await browser.ask("document.querySelector('h1')?.textContent") == row.name:
+                wrong[row.name] = "who answered?"
+        assert wrong == {}, json.dumps(wrong)

@@ -13,11 +13,13 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import EdgeError
+from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.checkpoint import open_checkpoint, read_checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
 from edgeproxy.ledger.note_keys import parse_verifier
@@ -27,6 +29,7 @@ from edgeproxy.sequencer.publication import Publication
 from edgeproxy.storage import ledger_key, ledger_rows
 from edgeproxy.storage.ledger_db import LedgerDb
 from edgeproxy.storage.witness import Witness
+from edgeproxy.tasks import spawn
 from tests.support.ledgers import Ledger, store_draft
 
 STEPS: tuple[tuple[Any, str], ...] = (
@@ -58,8 +61,8 @@ class Saboteur:
 
     def __init__(self, chance: random.Random, step: str | None) -> None:
         self.named = step
-        self.kill_at = chance.randrange(1, 120)
-        self.fail_at = chance.randrange(1, 120)
+        self.kill_at = chance.randrange(1, 300)
+        self.fail_at = chance.randrange(1, 200)
         self.count = 0
         self.disk_may_fail = False
         for owner, name in STEPS:
@@ -122,6 +125,12 @@ async def _look(ledger: Ledger, told: Told) -> None:
     assert (stated.size, stated.root) == (size, root_of(leaves))
 
 
+def _append(ledger: Ledger, chance: random.Random) -> list[asyncio.Future[Block]]:
+    """Up to two batches of drafts; one in twenty cannot become a block."""
+    drafts = [store_draft(chance.randrange(10**9)) for _ in range(chance.randrange(1, 9))]
+    return [ledger.sequencer.append(replace(draft, status=99) if chance.random() < 0.05 else draft) for draft in drafts]
+
+
 async def _trial(folder: Path, chance: random.Random, told: Told, pipe: int, step: str | None) -> None:
     def tell(*values: object) -> None:
         os.write(pipe, json.dumps(values).encode() + b"\n")
@@ -137,24 +146,26 @@ async def _trial(folder: Path, chance: random.Random, told: Told, pipe: int, ste
 
     Publication.advance = published  # type: ignore[method-assign]
     ledger = Ledger(folder, max_delay=0.0, max_batch=4)
+    ledger.sequencer.wants_mldsa = chance.random() < 0.5
     async with ledger:
         await _look(ledger, told)
         # Not before: a start that fails is an edge that does not run, and nothing to be told of.
         saboteur.disk_may_fail = True
         for number in range(8):
-            futures = [ledger.sequencer.append(store_draft(chance.randrange(10**9))) for _ in range(chance.randrange(1, 9))]
+            futures = _append(ledger, chance)
             if number in (2, 5):
-                try:
-                    block = await ledger.sequencer.rotate()
-                    tell("block", block.height, block.leaf.hex())
-                except EdgeError:
-                    pass  # the step that failed; what the ledger says counts
+                rotating = spawn(ledger.sequencer.rotate(), name="rotation")
+                while not rotating.done() and chance.random() < 0.8:
+                    # Full batches before and behind the one with the rotation: one is sealed while another is written.
+                    futures += _append(ledger, chance)
+                    await asyncio.sleep(0.001)
+                futures.append(rotating)
             for future in futures:
                 try:
                     block = await future
                     tell("block", block.height, block.leaf.hex())
                 except EdgeError:
-                    pass
+                    pass  # the step that failed, or a draft that no block can carry; what the ledger says counts
     assert saboteur.named is None or saboteur.count, "no step was reached"
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeproxy.caching.model import Height, Mark
 from edgeproxy.ledger.block import MAX_ERASED
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
-from edgeproxy.ledger.drafts import EraseDraft
+from edgeproxy.ledger.drafts import EraseDraft, PurgeDraft, ReceiptDraft
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.bodies import BodyStore
 from tests.faults.erase_trial import NAMES, URL
@@ -34,6 +35,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 await ledger.fill(40, start=1 + 100 * number)
                 head = head_for(number) + HEAD
                 ledger.sequencer.append(store_draft(90 + number, url=URL, head=head, body=await ledger.body(body)))
+            # An unsafe request leaves such a purge, a service worker such a receipt.
+            ledger.sequencer.append(PurgeDraft(SITE, "url", URL, "invalidate", NOW))
+            ledger.sequencer.append(ReceiptDraft(SITE, URL, "cache", "network", Height(41), NOW, 1, NOW))
             await ledger.fill(40, start=201)
 
     asyncio.run(fill())
@@ -54,6 +58,7 @@ async def test_killed_at_a_step_the_next_start_finishes_it(folder: Path, tmp_pat
         assert len(ledger.fold.history(URL)) == (0 if erased else 2)
         if erased:
             assert traces(data, *(body[:20] for body in SECRETS), HEAD, URL.encode()) == []
+            assert ledger.fold.rules.mark(Height(41), site=SITE, url=URL) is Mark.MUST_VALIDATE, "the purge counts as before"
         await ledger.fill(3, start=301)
     assert audit_now(data).is_clean
     told = traces(data, *(body[:20] for body in SECRETS), HEAD, URL.encode())

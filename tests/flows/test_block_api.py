@@ -10,6 +10,7 @@ from urllib.parse import quote
 from edgeproxy.app import Edge
 from edgeproxy.caching.model import Digest
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
+from edgeproxy.ledger.digests import url_digest
 from edgeproxy.ledger.evidence import Evidence, Proven, check_evidence
 from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.proof_file import parse_proof_file
@@ -148,6 +149,25 @@ async def test_whatever_is_not_there_or_not_understood_is_said_in_json(tmp_path:
         edge.block_api.is_published = False
         assert (await client.ask(f"{API}blocks/0")).status == 404
         assert origin.seen == []
+
+
+async def test_a_block_is_of_the_key_of_its_url_however_it_was_first_asked_for(tmp_path: Path) -> None:
+    """Who knows a page's URL can compute what its block names, and look it up, whatever the first visitor's link looked like."""
+    site = '[site.cache]\nignore_query = ["utm_*"]\n'
+    async with running_site() as origin, running_edge(tmp_path, origin.url, site=site) as (edge, client):
+        key = "/a?max-age=60"
+        shown = await client.recorded(f"{key}&utm_source=letter")
+        for asked in (key, f"{key}&utm_source=other"):
+            told = await _block(client, _of(client, asked))
+            proven = _proven(edge, told)
+            assert proven.clear is not None
+            assert (proven.clear.url, told["height"]) == (client.base + key, int(shown["Edge-Block"]))
+        digest = url_digest(edge.cache.salt("*"), client.base + key)
+        mirrored = await client.ask(f"/.edge/mirror/blocks/{digest.hex()}.json")
+        assert _json(mirrored)["height"] == told["height"]
+        for asked in (key, f"{key}&utm_source=letter"):
+            history = await edge.backend.ledger_history(client.base + asked, 10)
+            assert [each["height"] for each in history["versions"]] == [told["height"]], asked
 
 
 async def test_under_a_rollback_the_version_that_is_served_is_given_out(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from edgeproxy.caching.model import Digest
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.shards import Shards
 from tests.support.edge import command, json_of, running_edge, until
+from tests.support.ledgers import store_draft
 from tests.support.site import Site, content, running_site
 from tests.support.traces import traces
 
@@ -36,8 +37,9 @@ async def test_what_was_erased_is_in_no_file_and_in_no_answer_and_the_ledger_hol
         for language in ("de", "fr"):
             await client.recorded(target, headers={"Accept-Language": language})
         origin.version = "2"
-        purged = await asyncio.to_thread(command, "purge", "--prefix", "/", "--data", str(data))
-        assert purged.returncode == 0, purged.stderr
+        for scope in (("--prefix", "/"), (client.base + target,)):
+            purged = await asyncio.to_thread(command, "purge", *scope, "--data", str(data))
+            assert purged.returncode == 0, purged.stderr
         await client.recorded(target, headers={"Accept-Language": "de"})
         await client.recorded(other)
         bodies = [_body(edge, client.base + target), *{v.body.digest for v in edge.sequencer.fold.history(client.base + target)}]
@@ -90,6 +92,17 @@ async def test_bodies_that_others_have_stay_unless_they_are_to_go_everywhere(tmp
         assert not edge.bodies.exists(digest)
         origin.failing = 503
         assert (await client.ask(targets[2])).status == 503
+        assert (await _ledger(edge, "verify"))[0] == 0
+
+
+async def test_what_was_stored_while_the_site_had_another_name_goes_too(tmp_path: Path) -> None:
+    target = "/secret-page?max-age=60"
+    async with running_site() as origin, running_edge(tmp_path, origin.url) as (edge, client):
+        shown = await client.recorded(target)
+        url, version = client.base + target, edge.sequencer.fold.history(client.base + target)[0]
+        await edge.sequencer.append(store_draft(1, url=url, site="former.example", body=version.body, time=version.time))
+        assert (await _erase(edge, url))["versions"] == 2
+        assert traces(tmp_path / "data", url.encode(), shown.body) == []
         assert (await _ledger(edge, "verify"))[0] == 0
 
 

@@ -10,6 +10,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -235,6 +236,10 @@ async def test_variants_are_those_of_then(tmp_path: Path) -> None:
             assert (await it.client.ask("/v", headers=german)).body == b"one for all"
             assert (await it.client.ask("/w", headers=german)).body == b"old de"
             assert (await it.client.ask("/w", headers=french)).body == b"old fr"
+        for fields in (german, french):
+            served = await it.client.ask("/w", headers=fields)
+            told = await it.client.ask(f"/.edge/api/v1/blocks?url={quote(it.client.base + '/w', safe='')}", headers=fields)
+            assert json.loads(told.body)["height"] == int(served["Edge-Block"]), "service workers get what visitors get"
         await run(it, "release")
         assert (await it.client.ask("/v", headers=german)).body == b"new de"
         assert (await it.client.ask("/w", headers=french)).body == b"new for all"
@@ -489,3 +494,30 @@ async def test_a_disk_that_cannot_be_read_does_not_bring_back_what_was_taken_bac
         it.edge.db.load = working  # type: ignore[method-assign]
         assert (await it.client.ask("/a")).body == b"old a"
         assert it.origin.count("/a") == asked
+
+
+async def test_who_asks_for_blocks_is_given_those_of_then(tmp_path: Path) -> None:
+    """A service worker must not be handed what the operator took back; what is pinned it gets, purged meanwhile or not."""
+    api = "/.edge/api/v1"
+    async with fronted(tmp_path, dict(SITE)) as it:
+        first = (await it.client.recorded("/a"))["Edge-Block"]
+        await replaced(it, "/a", "new a", Cache_Control="max-age=600", ETag='"2"')
+        it.origin.ways["/late"] = page("late", Cache_Control="max-age=600")
+        await it.client.recorded("/late")
+
+        async def shown(path: str) -> bytes:
+            answer = await it.client.ask(f"{api}/blocks", params={"url": f"{it.client.base}{path}"})
+            if answer.status != 200:
+                return str(answer.status).encode()
+            body = await it.client.ask(f"{api}/bodies/{json.loads(answer.body)['body']}")
+            return body.body if body.status == 200 else b"no body"
+
+        new = json.loads((await it.client.ask(f"{api}/blocks", params={"url": f"{it.client.base}/a"})).body)
+        assert [await shown("/a"), await shown("/late")] == [b"new a", b"late"]
+        await run(it, "rollback", "--to", first, "--strict")
+        assert [await shown("/a"), await shown("/late")] == [b"old a", b"404"]
+        assert (await it.client.ask(f"{api}/bodies/{new['body']}")).status == 404
+        await run(it, "release")
+        assert [await shown("/a"), await shown("/late")] == [b"new a", b"late"]
+        await run(it, "rollback", "--to", first)
+        assert [await shown("/a"), await shown("/late")] == [b"old a", b"late"], "what was not there then is as it is now"

@@ -7,6 +7,7 @@ async with chromium(tmp_path) as browser:
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,19 @@ class Browser:
         async with asyncio.timeout(PATIENCE):
             while (await self._message()).get("method") != "Page.loadEventFired":
                 pass
+
+    async def tell(self, method: str, **params: Any) -> dict[str, Any]:
+        """A command of the DevTools protocol, and its result."""
+        return await self._call(method, **params)
+
+    async def until(self, expression: str, seconds: float = PATIENCE) -> Any:
+        """Wait until an expression gives something true; fails the test with what it gave last, and the console."""
+        end, value = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            if value := await self.ask(expression):
+                return value
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{expression} stays {value!r}; the console says {self.said}")
 
     async def ask(self, expression: str) -> Any:
         """The value of an expression, awaited when it is a promise."""

@@ -64,12 +64,12 @@ def html(name: str) -> str:
 
 
 def ways() -> dict[str, Way]:
-    """Each page under its name, to be kept for ten minutes."""
+    """Each page under its name, to be kept for ten minutes, but not by browsers."""
     return {
         f"/{row.name}": page(
             html(row.name),
             Content_Type="text/html; charset=utf-8",
-            Cache_Control="max-age=600",
+            Cache_Control="max-age=0, s-maxage=600",
             ETag=f'"{row.name}"',
             **_joined(row),
         )

@@ -2,6 +2,7 @@
  * Owns: when the control document is asked for, of whom, and what a `kill` does. Never on the way of an answer.
  */
 import {PREFIX} from '../models/blockstore.js'
+import {isShared} from './lifecycle.js'
 import {API} from './sources.js'
 
 const BETWEEN = 300_000
@@ -14,12 +15,12 @@ const BETWEEN = 300_000
 export function openControl(scope, db, state, sources, health) {
   let next = 0
 
-  /** Leave this browser: caches, database, registration. */
+  /** Leave this browser: caches, database, registration. The last is left to the site's own worker, if that waits in it. */
   async function kill() {
     const names = await scope.caches.keys()
     await Promise.all(names.filter(name => name.startsWith(PREFIX)).map(name => scope.caches.delete(name)))
     await db.destroy()
-    await scope.registration.unregister()
+    if (!isShared(scope)) await scope.registration.unregister()
   }
 
   return async () => {

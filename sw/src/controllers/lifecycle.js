@@ -9,18 +9,17 @@ const PREAMBLE = /^self\.EDGE_PAGE=.*\n/
 
 /**
  * Let the browser answer navigations from the network without waiting for this worker, and fall back to it (static routing).
+ * Where there is another version of the interface, every request comes to the worker.
  * @param {any} event
  */
-async function addRoutes(event) {
-  try {
-    await event.addRoutes?.([
-      {condition: {urlPattern: '/.edge/api/*'}, source: 'network'},
-      {condition: {urlPattern: '/*', requestMethod: 'GET', requestMode: 'navigate'}, source: 'race-network-and-fetch-handler'}
-    ])
-  } catch {
-    // Another version of the interface: every request comes to the worker then.
-  }
-}
+const addRoutes = event =>
+  event
+    .addRoutes?.({condition: {urlPattern: '/*', requestMethod: 'GET', requestMode: 'navigate'}, source: 'race-network-and-fetch-handler'})
+    .catch(() => {})
+
+/** Whether a worker of the site itself is in our registration: there is one for each scope. @param {ServiceWorkerGlobalScope} scope */
+export const isShared = ({registration: {installing, waiting, active}, location: {href}}) =>
+  [installing, waiting, active].some(each => each && each.scriptURL !== href)
 
 /** @param {ServiceWorkerGlobalScope} scope @param {string} version names the shell's cache @param {Record<string, string>} scripts path to the beginning of its digest */
 export function openLifecycle(scope, version, scripts) {
@@ -44,10 +43,10 @@ export function openLifecycle(scope, version, scripts) {
   return {
     /** @param {ExtendableEvent} event */
     install(event) {
-      void addRoutes(event)
+      addRoutes(event)
       const filled = async () => (await caches.open(shell)).addAll(Object.keys(scripts).map(path => new Request(path, {cache: 'no-cache'})))
-      // A worker without its banner is better than none.
-      event.waitUntil(Promise.all([scope.skipWaiting(), filled().catch(() => {})]))
+      // A worker without its banner is better than none; where the site has one of its own, an install that fails leaves that one there.
+      event.waitUntil(isShared(scope) ? Promise.reject() : Promise.all([scope.skipWaiting(), filled().catch(() => {})]))
     },
 
     async activate() {

@@ -24,7 +24,7 @@ export function openReports(config, state, sources, receipts, traces) {
     (await sources.ask(url, {method: 'POST', body, headers: {'content-type': 'application/json'}})).status
 
   async function sendReceipts() {
-    for (let waiting = await receipts.waiting(); waiting.length; waiting = await receipts.waiting()) {
+    for (let waiting = await receipts.queued(); waiting.length; waiting = await receipts.queued()) {
       if (!state.token()) await sources.control(API)
       const {sent, body} = packReceipts(waiting, state.token())
       const status = await post(`${API}/receipts`, body)
@@ -36,7 +36,7 @@ export function openReports(config, state, sources, receipts, traces) {
   }
 
   async function sendSpans() {
-    for (const record of await traces.waiting()) {
+    for (const record of await traces.queued()) {
       const status = await post('/.edge/otlp/v1/traces', record.body)
       if (status === 429 || status >= 500) return
       await traces.remove([record])

@@ -11,7 +11,7 @@ const LONGEST = 7 * 86_400_000
 /** @param {import('./database.js').Database} db @param {import('./database.js').Store} name @param {() => number} now ms */
 export function openOutbox(db, name, now) {
   /** All that wait, the oldest first. What is too old, or too much, is gone. @returns {Promise<any[]>} */
-  async function waiting() {
+  async function queued() {
     const all = await db.all(name)
     const kept = all.filter(each => each.at > now() - LONGEST).slice(-MOST)
     if (kept.length < all.length) await db.remove(name, all.slice(0, all.length - kept.length))
@@ -19,7 +19,7 @@ export function openOutbox(db, name, now) {
   }
 
   return {
-    waiting,
+    queued,
 
     /** @param {{id: string}[]} records */
     remove: records => db.remove(name, records),
@@ -27,7 +27,7 @@ export function openOutbox(db, name, now) {
     /** Take one in; the oldest makes room. @param {{id: string, [field: string]: unknown}} record */
     async add(record) {
       await db.put(name, {...record, at: now()})
-      await waiting()
+      await queued()
     }
   }
 }

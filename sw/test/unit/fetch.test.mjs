@@ -90,7 +90,7 @@ test('a healthy network is left as it is', async () => {
   const response = new Response('fine')
   const {ask, receipts, ended} = await worker({}, async () => response)
   assert.equal(await ask(page.key), response)
-  assert.equal((await receipts.waiting()).length, 0)
+  assert.equal((await receipts.queued()).length, 0)
   assert.equal(ended.length, 1)
 })
 
@@ -107,9 +107,9 @@ for (const [cause, answer] of [
     const response = await ask(style.key)
     assert.equal(await response.text(), 'p { color: teal }')
     assert.equal(response.headers.get('x-edge-recovery'), 'cache')
-    const [receipt] = await receipts.waiting()
+    const [receipt] = await receipts.queued()
     assert.deepEqual([receipt.source, receipt.cause, receipt.block, receipt.dest, receipt.url], ['cache', cause, 2, 'style', style.key])
-    const spans = spansOf(await traces.waiting())
+    const spans = spansOf(await traces.queued())
     assert.equal(receipt.trace, spans[0].traceId)
     if (cause === 'status-502') assert.deepEqual([spans[0].traceId, spans[0].parentSpanId], ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331'])
     assert.deepEqual(posted, [['client-1', {type: 'edge:state', state: 'recovered', url: style.key, source: 'cache', fetchedAt: vectors.now - 1000 + 2}]])
@@ -120,7 +120,7 @@ test('the edge answers when the store cannot, and its span goes on from ours', a
   const {ask, network, traces} = await worker({}, dead)
   serve(network, style)
   assert.equal((await ask(style.key)).headers.get('x-edge-recovery'), 'edge')
-  const spans = spansOf(await traces.waiting())
+  const spans = spansOf(await traces.queued())
   const span = spans.find(each => each.name === 'edge.sw.edge')
   assert.equal(network.asked[0].init.headers.traceparent, `00-${span.traceId}-${span.spanId}-01`)
 })
@@ -134,7 +134,7 @@ test('mirrors answer when the edge is dead; what lies is reported and passed ove
   const response = await ask(style.key)
   assert.equal(response.headers.get('x-edge-recovery'), 'mirror')
   assert.equal(await response.text(), 'p { color: teal }')
-  const told = (await receipts.waiting()).map(({source, cause}) => `${source} ${cause}`)
+  const told = (await receipts.queued()).map(({source, cause}) => `${source} ${cause}`)
   assert.deepEqual(told.sort(), ['mirror mirror-bad', 'mirror network'])
 })
 
@@ -144,7 +144,7 @@ test('a tampered store is reported, and the next source answers', async () => {
   await sources.edge(style.key, {}, true)
   await (await caches.open('edge-sw-blocks-1')).put(style.key, new Response('TAMPERED'))
   assert.equal(await (await ask(style.key)).text(), 'p { color: teal }')
-  const told = (await receipts.waiting()).map(({source, cause}) => `${source} ${cause}`)
+  const told = (await receipts.queued()).map(({source, cause}) => `${source} ${cause}`)
   assert.deepEqual(told.sort(), ['cache cache-bad', 'edge network'])
 })
 
@@ -154,7 +154,7 @@ test('nothing known: the original answer, or the offline page, or a failed reque
   const {ask, receipts} = await worker({}, dead)
   assert.equal((await ask(page.key, navigation)).status, 503)
   assert.equal((await ask(page.key)).type, 'error')
-  assert.deepEqual((await receipts.waiting()).map(each => [each.source, each.block]), [['none', null], ['none', null]])
+  assert.deepEqual((await receipts.queued()).map(each => [each.source, each.block]), [['none', null], ['none', null]])
 })
 
 test('after a deadline, a network that wakes up is as good as a copy', async () => {
@@ -162,7 +162,7 @@ test('after a deadline, a network that wakes up is as good as a copy', async () 
   const {ask, network, receipts} = await worker({}, () => new Promise(resolve => setTimeout(resolve, 80, late)))
   network.on(`${API}/blocks?url=${encodeURIComponent(page.key)}`, () => new Promise(() => {}))
   assert.equal(await ask(page.key), late)
-  assert.equal((await receipts.waiting()).length, 0)
+  assert.equal((await receipts.queued()).length, 0)
 })
 
 test('observe: seen, reported, nothing changed', async () => {
@@ -171,7 +171,7 @@ test('observe: seen, reported, nothing changed', async () => {
   serve(network, page)
   await sources.edge(page.key, {}, true)
   assert.equal(await ask(page.key), original)
-  assert.deepEqual((await receipts.waiting()).map(each => [each.source, each.cause]), [['none', 'status-503']])
+  assert.deepEqual((await receipts.queued()).map(each => [each.source, each.cause]), [['none', 'status-503']])
   const gone = await worker({mode: 'observe'}, dead)
   assert((await gone.ask(page.key)) instanceof TypeError)
 })
@@ -188,14 +188,14 @@ test('a request that the page gave up is no failure', async () => {
   ended.abort()
   const {ask, receipts} = await worker({}, dead)
   assert((await ask(page.key, {signal: ended.signal})) instanceof TypeError)
-  assert.equal((await receipts.waiting()).length, 0)
+  assert.equal((await receipts.queued()).length, 0)
 })
 
 test('receipts and spans go out when the edge is back, once', async () => {
   const {ask, network, reports, receipts, traces, state} = await worker({}, dead)
   for (let count = 0; count < 17; count++) await ask(`${ORIGIN}/${count}`)
   await reports.flush()
-  assert.equal((await receipts.waiting()).length, 17, 'the edge is not there')
+  assert.equal((await receipts.queued()).length, 17, 'the edge is not there')
   const got = []
   network.on(`${API}/control`, () => new Response(vectors.controls.good, {headers: {'edge-receipt-token': 'token-7'}}))
   network.on(`${API}/receipts`, ({body}) => (got.push(JSON.parse(body)), new Response('{}', {status: 202})))
@@ -205,7 +205,7 @@ test('receipts and spans go out when the edge is back, once', async () => {
   await reports.flush(true)
   assert.deepEqual(got.map(each => [each.token, each.receipts.length]), [['token-7', 15], ['token-7', 2]])
   assert.equal(new Set(got.flatMap(each => each.receipts.map(receipt => receipt.id))).size, 17)
-  assert.equal((await receipts.waiting()).length + (await traces.waiting()).length, 0)
+  assert.equal((await receipts.queued()).length + (await traces.queued()).length, 0)
   assert.equal(state.token(), 'token-7')
 })
 
@@ -218,7 +218,7 @@ test('what a script of the page put among them is thrown away, and holds up noth
   network.on(`${API}/receipts`, () => new Response('', {status: 400}))
   network.on('/.edge/otlp/v1/traces', ({body}) => new Response('', {status: body ? 200 : 400}))
   await reports.flush(true)
-  assert.equal((await receipts.waiting()).length + (await traces.waiting()).length, 0)
+  assert.equal((await receipts.queued()).length + (await traces.queued()).length, 0)
 })
 
 test('a token that is refused is dropped, and the receipts wait', async () => {
@@ -229,10 +229,10 @@ test('a token that is refused is dropped, and the receipts wait', async () => {
   network.on('/.edge/otlp/v1/traces', () => new Response('', {status: 429}))
   await reports.flush(true)
   assert.equal(state.token(), '')
-  assert.equal((await receipts.waiting()).length, 1)
+  assert.equal((await receipts.queued()).length, 1)
   network.on(`${API}/receipts`, () => new Response('', {status: 400}))
   await reports.flush(true)
-  assert.equal((await receipts.waiting()).length, 0, 'what is malformed today is so tomorrow')
+  assert.equal((await receipts.queued()).length, 0, 'what is malformed today is so tomorrow')
 })
 
 test('seeding: what a page lists, each once, and only of this site', async () => {

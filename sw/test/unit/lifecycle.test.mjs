@@ -20,7 +20,7 @@ function scene() {
   const scope = {
     caches,
     crypto: globalThis.crypto,
-    location: {origin: ORIGIN},
+    location: {origin: ORIGIN, href: `${ORIGIN}/.edge/sw.js`},
     skipWaiting: async () => done.push('skipped'),
     clients: {claim: async () => done.push('claimed')},
     registration: {unregister: async () => done.push('unregistered')}
@@ -70,13 +70,31 @@ for (const [name, network] of [['dead', dead], ['broken', async () => new Respon
 
 test('installation: at once, with routes where the browser has them, and without a shell too', async () => {
   const {lifecycle, done} = scene()
-  for (const addRoutes of [undefined, async rules => done.push(rules.length), () => Promise.reject(new TypeError('no such source'))]) {
+  for (const addRoutes of [undefined, async rule => done.push(rule.source), () => Promise.reject(new TypeError('no such source'))]) {
     let waited
     lifecycle.install({addRoutes, waitUntil: promise => (waited = promise)})
     await waited
   }
-  assert.deepEqual(done.filter(each => each !== 'skipped'), [2])
+  assert.deepEqual(done.filter(each => each !== 'skipped'), ['race-network-and-fetch-handler'])
 })
+
+for (const place of ['installing', 'waiting', 'active']) {
+  test(`the site's own worker is ${place} in our registration: ours is not installed over it, and a kill leaves it there`, async () => {
+    const {scope, lifecycle, caches, done} = scene()
+    Object.assign(scope.registration, {active: {scriptURL: scope.location.href}, [place]: {scriptURL: `${ORIGIN}/worker.js`}})
+    let waited
+    lifecycle.install({waitUntil: promise => (waited = promise)})
+    await assert.rejects(waited)
+    const mirrors = ['https://mirror.example']
+    const parts = await makeParts({mirrors})
+    parts.network.on(`${mirrors[0]}/control`, () => new Response(vectors.controls.newer))
+    parts.network.on('/.edge/api/v1/control', dead)
+    await caches.open('edge-sw-blocks-1')
+    await openControl(scope, parts.db, parts.state, parts.sources, trackHealth(parts.state.now))()
+    assert.equal(parts.state.mode(), 'kill')
+    assert.deepEqual([await caches.keys(), done], [[], []])
+  })
+}
 
 test('activation: clients are taken over, shells of other versions go, what was kept stays', async () => {
   const {lifecycle, caches, done} = scene()

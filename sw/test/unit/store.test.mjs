@@ -181,13 +181,13 @@ test('the outbox keeps two hundred, for a week, under their ids', async () => {
     clock.now++
     await outbox.add({id: `r${count}`, n: count})
   }
-  const waiting = await outbox.waiting()
+  const waiting = await outbox.queued()
   assert.equal(waiting.length, 200)
   assert.equal(waiting[0].n, 5)
   await outbox.add({id: 'r204', n: 204})
-  assert.equal((await outbox.waiting()).length, 200)
+  assert.equal((await outbox.queued()).length, 200)
   await outbox.remove(waiting.slice(0, 199))
-  assert.equal((await outbox.waiting()).length, 1)
+  assert.equal((await outbox.queued()).length, 1)
   clock.now += 7 * 86_400_000
-  assert.equal((await outbox.waiting()).length, 0)
+  assert.equal((await outbox.queued()).length, 0)
 })

@@ -2,9 +2,22 @@
 
 import pytest
 
+from edgeproxy.caching.model import Height
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.digests import sha256
-from edgeproxy.ledger.drafts import EvictDraft, Names, PurgeDraft, PurgeNames, StoredNames, decode_names, encode_names, names_of
+from edgeproxy.ledger.drafts import (
+    ErasedNames,
+    EvictDraft,
+    Names,
+    PurgeDraft,
+    PurgeNames,
+    ReceiptNames,
+    ScopeNames,
+    StoredNames,
+    decode_names,
+    encode_names,
+    names_of,
+)
 from tests.support.ledgers import NOW, store_draft
 
 NAMES: list[Names] = [
@@ -13,6 +26,11 @@ NAMES: list[Names] = [
     StoredNames("a.example", "http://a.example/", (("purge", "soft"),)),
     PurgeNames("a.example", "tag", "news", "soft"),
     PurgeNames("a.example", "url", "", "hard"),
+    ScopeNames("rollback", "a.example", "prefix", "/a,b", Height(7), "refuse"),
+    ScopeNames("rollback", "", "node", ""),
+    ScopeNames("release", "a.example", "site", "a.example"),
+    ReceiptNames("a.example", "http://a.example/"),
+    ErasedNames(sha256(b"a URL")),
 ]
 
 
@@ -39,6 +57,11 @@ def test_each_draft_has_the_names_of_its_block() -> None:
         (b"a", b"t", b'["purge","tag"]'),
         (b"a", b"t", b'["purge","all","soft"]'),
         (b"a", b"t", b'["purge","tag","gentle"]'),
+        (b"a", b"t", b'["rollback","site",-1,"fetch"]'),
+        (b"a", b"t", b'["rollback","site",1,"never"]'),
+        (b"a", b"t", b'["rollback","site",1]'),
+        (b"a", b"t", b'["release","site",1,"fetch"]'),
+        (b"", b"http://a.example/", b'["erased"]'),
     ],
 )
 def test_columns_that_cannot_be_read_are_corrupt(columns: tuple[bytes, bytes, bytes]) -> None:

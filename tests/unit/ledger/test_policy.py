@@ -99,3 +99,18 @@ def test_comments_blanks_and_tabs_are_passed_over_and_the_line_of_a_fault_is_tol
     assert refused.value.fields["line"] == 3
     with pytest.raises(ProofRefused, match="too long"):
         parse_policy(b"#" * (MAX_POLICY + 1))
+
+
+@pytest.mark.parametrize(
+    ("quorum", "expected"),
+    [
+        ("quorum none\n", None),
+        ("quorum b\n", (1, (W2,))),
+        ("group g all a b\nquorum g\n", (2, (W1, W2))),
+        ("group g any a b\nquorum g\n", (1, (W1, W2))),
+        ("group g any a\ngroup h all g b\nquorum h\n", None),
+    ],
+)
+def test_a_quorum_is_plain_when_a_number_and_keys_say_it(quorum: str, expected: tuple[int, tuple[str, ...]] | None) -> None:
+    plain = parse_policy(f"{HEAD}{quorum}".encode()).plain()
+    assert (None if plain is None else (plain[0], tuple(str(each) for each in plain[1]))) == expected

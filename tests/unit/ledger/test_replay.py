@@ -9,8 +9,19 @@ from edgeproxy.caching.model import Digest, Height, Mark
 from edgeproxy.clock import Instant
 from edgeproxy.errors import Corrupt
 from edgeproxy.ledger.block import Place, seal, seal_genesis
-from edgeproxy.ledger.digests import ZERO
-from edgeproxy.ledger.drafts import Draft, EraseDraft, PurgeDraft, StoreDraft, encode_names, names_of
+from edgeproxy.ledger.digests import ZERO, site_salt, url_digest
+from edgeproxy.ledger.drafts import (
+    Draft,
+    ErasedNames,
+    EraseDraft,
+    PurgeDraft,
+    ReceiptDraft,
+    RollbackDraft,
+    ScopeNames,
+    StoreDraft,
+    encode_names,
+    names_of,
+)
 from edgeproxy.ledger.merkle import MerkleFrontier
 from edgeproxy.ledger.replay import (
     Account,
@@ -24,6 +35,8 @@ from edgeproxy.ledger.replay import (
     encode_restored,
     encode_tree_head,
 )
+from edgeproxy.ledger.rollbacks import RolledBack
+from edgeproxy.storage.ledger_rows import row_of
 from tests.support.ledgers import NOW, SITE, store_draft
 
 SALT = bytes(range(32))
@@ -260,7 +273,7 @@ def test_what_a_later_block_says_was_erased_may_be_missing() -> None:
     assert account.faults == ()
     assert account.unerased == ()
     assert [version.height for version in account.fold.history(ERASED)] == [8]
-    assert account.fold.erased_at(ERASED, [SITE]) == 7
+    assert account.fold.erased_at([ERASED], [SITE]) == 7
 
 
 def test_what_nobody_erased_may_not() -> None:
@@ -269,6 +282,70 @@ def test_what_nobody_erased_may_not() -> None:
     rows, head = _erased(5, after=False)
     faulty = [replace(row, raw=row.raw[:-1]) if row.height == 6 else row for row in rows]
     assert [height for _, height in _kinds(_account(faulty, head))] == [5, 5, 6], "in order of height, though found at the end"
+
+
+NAMING = [
+    store_draft(1, url=ERASED),
+    PurgeDraft(SITE, "url", ERASED, "hard", NOW),
+    PurgeDraft(SITE, "prefix", ERASED, "soft", NOW),
+    ReceiptDraft(SITE, ERASED, "cache", "network", Height(1), NOW, 1, NOW),
+]
+TAKEN_OUT = encode_names(ErasedNames(url_digest(site_salt(SALT, SITE), ERASED)))
+
+
+def test_rows_that_only_named_what_was_erased_may_be_without_it_too() -> None:
+    rows, head = _ledger([*NAMING, EraseDraft(SITE, ERASED, (), NOW)])
+    assert _account(rows, head).unerased == (1, 2, 4)
+    left = {1: {"head": None, "names": None}, 2: {"names": TAKEN_OUT}, 4: {"names": None}}
+    for page in (False, True):
+        replay = Replay(head, rows[0].raw)
+        done = [replace(row, **left.get(row.height, {})) for row in rows]
+        if page:
+            replay.feed_page([_columns_of(row) for row in done], row_of)
+        else:
+            replay.feed(done)
+        account = replay.finish()
+        assert (account.faults, account.unerased) == ((), ())
+        assert account.fold.rules.mark(Height(1), site=SITE, url=ERASED) is Mark.GONE, "what it named is known by its digest"
+
+
+def test_a_purge_is_without_names_only_where_an_erasure_says_so() -> None:
+    other = encode_names(ErasedNames(url_digest(site_salt(SALT, SITE), PURGED)))
+    erased = [*NAMING, EraseDraft(SITE, ERASED, (), NOW)]
+    for drafts, names, height in ((NAMING, TAKEN_OUT, 2), (erased, other, 2), (erased, TAKEN_OUT, 3)):
+        rows, head = _ledger(drafts)
+        without = [replace(row, names=names) if row.height == height else row for row in rows]
+        assert ("names", height) in _kinds(_account(without, head))
+        paged = Replay(head, rows[0].raw)
+        paged.feed_page([_columns_of(row) for row in without], row_of)
+        assert ("names", height) in _kinds(paged.finish())
+
+
+def _columns_of(row: RawRow) -> tuple[object, ...]:
+    return row.height, row.raw, row.leaf, row.head, *(row.names or (None, None, None))
+
+
+@pytest.mark.parametrize("to", [Height(2), None])
+def test_a_rollback_whose_block_is_damaged_is_obeyed_from_its_names(to: Height | None) -> None:
+    draft = RollbackDraft(SITE, "site", SITE, Height(2), "refuse", NOW)
+    rows, head = _ledger([*DRAFTS, draft, store_draft(9)])
+    names = ScopeNames("rollback", SITE, "site", SITE, to, "refuse")
+    assert to is None or rows[7].names == encode_names(names)
+    damaged = [replace(row, raw=row.raw[:-3], names=encode_names(names)) if row.height == 7 else row for row in rows]
+    account = _account(damaged, head)
+    assert _kinds(account) == [("block", 7)]
+    found = account.fold.rules.rolled_back(SITE, PURGED)
+    assert found == (RolledBack(Height(2), "refuse", Height(7)) if to is not None else None)
+
+
+def test_names_of_a_rollback_to_another_height_are_a_fault() -> None:
+    rows, head = _ledger([*DRAFTS, RollbackDraft(SITE, "site", SITE, Height(2), "fetch", NOW)])
+    for to, absent in ((1, "fetch"), (2, "refuse")):
+        lie = encode_names(ScopeNames("rollback", SITE, "site", SITE, Height(to), absent))  # type: ignore[arg-type]
+        lying = [replace(row, names=lie) if row.height == 7 else row for row in rows]
+        account = _account(lying, head)
+        assert _kinds(account) == [("names", 7)]
+        assert account.fold.rules.rolled_back(SITE, PURGED) == RolledBack(Height(2), "fetch", Height(7)), "the block counts"
 
 
 @pytest.mark.parametrize("left", [{}, {"head": None}, {"names": None}])

@@ -116,12 +116,21 @@ def test_a_rollback_is_found_by_its_scope_with_and_without_its_name() -> None:
     assert (only.site, only.value) == (None, None)
 
 
-def test_a_damaged_release_is_obeyed_from_its_names_and_a_damaged_rollback_cannot_be() -> None:
+def test_damaged_rollbacks_and_releases_are_obeyed_from_their_names() -> None:
     rules = Rules(SALT)
     _roll_back(rules, 8, "site", SITE)
+    # Written by an older version: how far back stood in the block alone.
     rules.apply_damaged(Height(9), ScopeNames("rollback", SITE, "prefix", "/"))
     assert rules.rolled_back(SITE, URL) == RolledBack(Height(3), "fetch", Height(8))
     rules.apply_damaged(Height(10), ScopeNames("release", SITE, "site", SITE))
+    assert rules.rolled_back(SITE, URL) is None
+    before = rules.generation
+    rules.apply_damaged(Height(11), ScopeNames("rollback", SITE, "prefix", "/", Height(11), "refuse"))
+    assert rules.rolled_back(SITE, URL) is None, "no block is older than itself"
+    rules.apply_damaged(Height(11), ScopeNames("rollback", SITE, "prefix", "/", Height(4), "refuse"))
+    assert rules.rolled_back(SITE, URL) == RolledBack(Height(4), "refuse", Height(11))
+    assert rules.generation > before
+    _release(rules, 12, "prefix", "/")
     assert rules.rolled_back(SITE, URL) is None
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from warcio.archiveiterator import ArchiveIterator
 
+from edgeproxy.caching.model import Height
 from edgeproxy.errors import ProofRefused, StartError
 from edgeproxy.ledger.chunks import WHOLE_BODY_LIMIT
-from edgeproxy.ledger.drafts import EraseDraft, EvictDraft, PurgeDraft
+from edgeproxy.ledger.drafts import EraseDraft, EvictDraft, PurgeDraft, ReceiptDraft
 from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.tiles import decode_bundle, encode_bundle
 from edgeproxy.recovery import staging
@@ -29,6 +30,7 @@ from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, read_key
 from tests.support.exports import Part, changed, read_parts, restored, write_parts
 from tests.support.ledgers import NOW, SITE, Ledger, store_draft
+from tests.support.traces import traces
 
 ERASED = f"http://{SITE}/erased"
 LARGE = 302
@@ -137,6 +139,27 @@ async def test_later_exports_go_on_from_earlier_ones(folder: Path, file: Path, t
         await restored(tmp_path / "alone", later)
 
 
+async def test_names_that_an_erasure_took_out_stay_out(tmp_path: Path) -> None:
+    data, before, after = tmp_path / "data", tmp_path / "before.warc.gz", tmp_path / "after.warc.gz"
+    async with Ledger(data, BodyStore(data)) as ledger:
+        body = await ledger.body(b"secret")
+        ledger.sequencer.append(store_draft(1, url=ERASED, body=body))
+        ledger.sequencer.append(PurgeDraft(SITE, "url", ERASED, "hard", NOW))
+        ledger.sequencer.append(ReceiptDraft(SITE, ERASED, "cache", "network", Height(1), NOW, 1, NOW))
+        await ledger.sequencer.flush()
+        export(data, before, Wanted(), NOW)
+        await ledger.sequencer.append(EraseDraft(SITE, ERASED, (body.digest,), NOW))
+    export(data, after, Wanted(), NOW)
+    assert ERASED.encode() in gzip.decompress(before.read_bytes())
+    assert ERASED.encode() not in gzip.decompress(after.read_bytes())
+    for number, files in enumerate([(after,), (before, after)]):
+        new = tmp_path / str(number)
+        await restored(new, *files)
+        assert _rows(new) == _rows(data)
+        assert traces(new, ERASED.encode()) == []
+        assert audit_now(new).is_clean
+
+
 async def test_without_bodies_it_is_a_ledger_that_says_so(folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "bare.warc.gz"
     report = export(folder, file, Wanted(bodies=False), NOW)
@@ -235,6 +258,10 @@ def _other_name(data: bytes) -> bytes:
     return data.replace(b"/page/30\"", b"/page/31\"", 1)
 
 
+def _far_name(data: bytes) -> bytes:
+    return data.replace(b"[[1, ", b"[[%d, " % 2**70, 1)
+
+
 def _same_length(data: bytes) -> bytes:
     return data.replace(b'"status":200', b'"status":201')
 
@@ -254,6 +281,7 @@ TAMPERED: list[tuple[str, Callable[[list[Part]], list[Part]], int | None, str]] 
     ("a missing revisit", _without(_of(301)), 301, "stored head of the block is missing"),
     ("a missing bundle", _without(_of(0, "blocks")), 0, "blocks are missing"),
     ("another name", lambda parts: changed(parts, _of(0, "names"), _other_name), 30, "names are not those of the block"),
+    ("a name of no block", lambda parts: changed(parts, _of(0, "names"), _far_name), 2**70, "no such block"),
     ("no end", lambda parts: parts[:-1], None, "last record is missing"),
     ("something behind the end", lambda parts: [*parts, parts[-2]], None, "last record is missing"),
     ("no checkpoint", _without(_is_checkpoint), None, "begins without a checkpoint"),

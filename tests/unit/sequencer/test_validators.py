@@ -14,9 +14,10 @@ from edgeproxy.ledger.note_keys import COSIGNATURE, Signer
 from edgeproxy.ledger.notes import SignatureLine, parse_note
 from edgeproxy.ledger.policy import Group, Policy, Witness
 from edgeproxy.ledger.proofs import verify_consistency
+from edgeproxy.sequencer import final as final_module
 from edgeproxy.sequencer import validators as module
 from edgeproxy.sequencer.asking import Answer, Asked, Outcome
-from edgeproxy.sequencer.final import FINAL_FILE, final_size, keep_evidence, keep_final
+from edgeproxy.sequencer.final import FINAL_FILE, final_size, keep_evidence, keep_final, read_evidence
 from edgeproxy.sequencer.validators import REFRESH_SECONDS, Validators
 from edgeproxy.storage.ledger_key import read_key
 from tests.support.edge import until
@@ -325,9 +326,71 @@ async def test_what_was_final_and_is_not_of_this_ledger_is_a_fork(tmp_path: Path
             assert validators.final is None
 
 
+@pytest.mark.parametrize("change", ["damage", "quorum"])
+async def test_what_was_final_counts_only_as_long_as_its_cosignatures_do(tmp_path: Path, change: str) -> None:
+    cosigners = [Cosigner(number) for number in range(2)]
+    cosigners[1].answer = lambda size: Answer(Outcome.UNREACHABLE, "not here")
+    async with Ledger(tmp_path) as ledger:
+        await ledger.fill(2)
+        async with asking(ledger, cosigners, 1) as validators:
+            note = await final(validators, 3)
+        async with asking(ledger, cosigners, 1) as again:
+            assert again.final == note
+        if change == "damage":
+            root = note.split(b"\n")[2]
+            keep_final(tmp_path, note.replace(root, b"A" + root[1:] if root[:1] != b"A" else b"B" + root[1:]))
+        cosigners[0].gate.clear()
+        async with asking(ledger, cosigners, 1 if change == "damage" else 2) as others:
+            assert (others.final, others.fork) == (None, None)
+            assert others.state == "lagging"
+            cosigners[0].gate.set()
+            if change == "damage":
+                assert parse_checkpoint(parse_note(await final(others, 3)).message).size == 3
+
+
 def test_evidence_is_kept_once_and_bounded(tmp_path: Path) -> None:
     assert keep_evidence(tmp_path, b"note") is not None
     assert keep_evidence(tmp_path, b"note") is None
     for number in range(40):
         keep_evidence(tmp_path, b"note %d" % number)
     assert len(list((tmp_path / "ledger-evidence").iterdir())) == 16
+
+
+async def test_a_block_that_is_about_to_be_final_is_waited_for(tmp_path: Path) -> None:
+    cosigner = Cosigner(0)
+    async with Ledger(tmp_path) as ledger, asking(ledger, [cosigner], 1) as validators:
+        await final(validators, 1)
+        assert await validators.covers(0, 0.0)
+        cosigner.gate.clear()
+        await ledger.fill(1)
+        assert not await validators.covers(1, 0.0)
+        waiting = asyncio.ensure_future(validators.covers(1, 30.0))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        cosigner.gate.set()
+        assert await waiting
+        # Who is behind anyway, or on a fork, is not waited for.
+        cosigner.gate.clear()
+        await ledger.fill(1)
+        ledger.clock.advance(module.LAGGING_SECONDS + 1)
+        assert not await validators.covers(2, 30.0)
+        validators.fork = "a fork"
+        assert not await validators.covers(2, 30.0)
+        cosigner.gate.set()
+
+
+def test_evidence_that_a_crash_cut_short_is_kept_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = final_module.write_synced
+
+    def killed(path: Path, data: bytes) -> None:
+        write(path, data[:2])
+        raise SystemExit
+
+    monkeypatch.setattr(final_module, "write_synced", killed)
+    with pytest.raises(SystemExit):
+        keep_evidence(tmp_path, b"note")
+    monkeypatch.undo()
+    assert list(read_evidence(tmp_path)) == []
+    assert keep_evidence(tmp_path, b"note") is not None
+    assert list(read_evidence(tmp_path)) == [b"note"]
+    assert len(list((tmp_path / "ledger-evidence").iterdir())) == 1
