@@ -11,13 +11,13 @@ TAGS = "document.querySelectorAll('script[src=\"/.edge/ui/register.js\"]').lengt
 STATE = "document.querySelector('script[src=\"/.edge/ui/register.js\"]')?.dataset.edgeState ?? ''"
 BANNER = "Boolean(document.querySelector('edge-banner'))"
 
-_KEPT = """new Promise((resolve, reject) => {
+# Who opens a database that is not there makes it, and the worker would find it without its stores: that is taken back.
+_KEPT = """new Promise(resolve => {
   const request = indexedDB.open('edge-sw')
-  request.onerror = () => reject(request.error)
+  request.onupgradeneeded = () => request.transaction.abort()
+  request.onerror = () => resolve([])
   request.onsuccess = () => {
     const db = request.result
-    const names = [...db.objectStoreNames]
-    if (!names.includes('blocks')) { db.close(); resolve([]); return }
     const all = db.transaction('blocks').objectStore('blocks').getAllKeys()
     all.onsuccess = () => { db.close(); resolve(all.result) }
   }
@@ -25,6 +25,5 @@ _KEPT = """new Promise((resolve, reject) => {
 
 
 def keeps(url: str) -> str:
-    """Whether the browser keeps a block of `url`. Only to be asked of a page that a worker controls: else the worker finds a
-    database that it has not made."""
+    """Whether the browser keeps a block of `url`, as an expression for a page of the same origin."""
     return f"{_KEPT}.then(keys => keys.includes({url!r}))"
