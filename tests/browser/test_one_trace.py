@@ -13,7 +13,7 @@ from tests.support.worker_pages import CONTROLLED, STATE, keeps
 ON = '[site.service_worker]\nmode = "on"\n'
 HTML = "<!doctype html><html><head><title>a page</title></head><body>a page</body></html>"
 # Nothing stands in for it at the edge once its origin fails.
-FIELDS = {"Content_Type": "text/html", "Cache_Control": "max-age=0, s-maxage=0", "ETag": '"1"'}
+FIELDS = {"Content_Type": "text/html", "Cache_Control": "public, max-age=0, s-maxage=0", "ETag": '"1"'}
 FLUSH = "navigator.serviceWorker.controller.postMessage({type: 'edge:flush'})"
 
 

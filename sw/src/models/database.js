@@ -65,10 +65,11 @@ export function openDatabase(factory) {
     /** @param {Store} name @param {{id: string}[]} records @returns {Promise<unknown>} */
     remove: (name, records) => run(name, 'readwrite', store => records.forEach(({id}) => void store.delete(id))),
 
-    /** Close it and delete all of it. */
+    /** Close it and delete all of it. Nothing opens it again. */
     async destroy() {
       await close()
-      factory.deleteDatabase(DATABASE)
+      opening = Promise.reject(factory.deleteDatabase(DATABASE))
+      opening.catch(() => {})
     }
   }
 }
