@@ -15,10 +15,10 @@ from edgeproxy.config.flags import KeyPath
 from edgeproxy.config.model import Config, Table
 from edgeproxy.config.values import Unfit
 
-NOT_YET: Mapping[str, str] = {
-    "ledger.retention": "retention is not in this version; allowed: leave it out",
+ELSEWHERE: Mapping[str, str] = {
+    "ledger.retention": "there is no such key; allowed: ledger.keep_versions, ledger.keep_for and edge.disk say what is kept",
 }
-"""Keys that the project has announced and that this version refuses, so that nobody believes them to work."""
+"""Keys that one may expect, and what has their place."""
 
 _LONGEST_VALUE = 100
 
@@ -93,10 +93,10 @@ def _required(path: KeyPath) -> str:
 
 
 def _unknown(path: KeyPath) -> str:
-    """What to say of a key that no table declares: known later, near to another, at home elsewhere, or none of these."""
+    """What to say of a key that no table declares: known instead, near to another, at home elsewhere, or none of these."""
     plain = ".".join(part for part in path if isinstance(part, str))
-    if (later := NOT_YET.get(plain)) is not None:
-        return later
+    if (instead := ELSEWHERE.get(plain)) is not None:
+        return instead
     key = str(path[-1])
     known = sorted(_keys(_table_at(path[:-1])))
     if near := difflib.get_close_matches(key, known, n=1, cutoff=0.6):
