@@ -93,7 +93,7 @@ def _required(path: KeyPath) -> str:
 
 
 def _unknown(path: KeyPath) -> str:
-    """What to say of a key that no table declares: known instead, near to another, at home elsewhere, or none of these."""
+    """What to say of a key that no table declares: what has its place, what it is near to, where it is at home, or nothing."""
     plain = ".".join(part for part in path if isinstance(part, str))
     if (instead := ELSEWHERE.get(plain)) is not None:
         return instead
