@@ -242,7 +242,7 @@ def verify(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="What audits of --url remember. [default: $XDG_STATE_HOME/edgeproxy/audits]",
+            help="What audits of --url remember. [default: $XDG_STATE_HOME/edgeproxy/audits, or DATA/audits without a key]",
             show_default=False,
         ),
     ] = None,
@@ -284,7 +284,8 @@ def verify(
         if file is not None:
             _verify_file(file, trust, json=json)
         elif url is not None:
-            _verify_url(Asked(url, trust, state, ca, timeout, bool(bodies), anew, most_blocks), json=json)
+            remembered = _state(state, folder, is_own=key is None and policy is None)
+            _verify_url(Asked(url, trust, remembered, ca, timeout, bool(bodies), anew, most_blocks), json=json)
         return
     if key is not None or policy is not None or max_age is not None:
         wrong_usage("--key, --policy and --max-age go with the FILE of a proof, or with --url")
@@ -307,6 +308,11 @@ def _verify_url(asked: "Asked", *, json: bool) -> None:
         print_remote(report, asked.trust)
     if report.fault is not None:
         raise typer.Exit(1)
+
+
+def _state(given: Path | None, data: Path, *, is_own: bool) -> Path | None:
+    """Where audits are remembered; None for the usual place. A new ledger in a new folder has the same name as the one before."""
+    return data / "audits" if given is None and is_own else given
 
 
 def _verify_file(file: Path, trust: "Trust", *, json: bool) -> None:

@@ -126,6 +126,22 @@ async def test_a_real_edge_is_audited_and_then_only_what_is_new(tmp_path: Path, 
                 process.kill()
 
 
+async def test_a_new_ledger_in_a_new_folder_is_not_taken_for_the_one_before(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have the name of the node, as two demos have."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name, pages in (("first", 3), ("second", 1)):
+        folder = tmp_path / name
+        folder.mkdir()
+        async with running_site() as site, running_edge(folder, site.url) as (edge, client):
+            for number in range(pages):
+                await client.recorded(f"/{number}?max-age=60")
+            data = str(edge.config.edge.data)
+            status, _, err = await run("--url", client.base, "--data", data)
+            assert status == 0, err
+
+
 async def test_what_validators_made_final_is_audited_and_proved_by_policy(tmp_path: Path, run: Run) -> None:
     validators = [ValidatorProcess(tmp_path / f"v{number}", f"v{number}.example") for number in (1, 2)]
     try:
