@@ -38,6 +38,7 @@ from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.proof_file import parse_proof_file, verify_proof
 from edgeproxy.ledger.proofs import verify_inclusion
 from edgeproxy.ledger.replay import RawRow, TreeHead
+from edgeproxy.process import settle_garbage
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.sequencer.proving import prove
 from edgeproxy.sequencer.recovery import recover
@@ -112,8 +113,7 @@ async def append(folder: Path, batch: int, rounds: int, count: int) -> dict[str,
         for number in range(rounds):
             drafts = [draft(number * count + place) for place in range(count)]
             # What an edge does after its start, too.
-            gc.collect()
-            gc.freeze()
+            settle_garbage()
             cpu = time.process_time()
             rates.append(count / await fill(sequencer, drafts, batch, AHEAD if batch == BATCH else 0))
             cpus.append(1e6 * (time.process_time() - cpu) / count)

@@ -193,7 +193,8 @@ class Fold:
         body = self._bodies.get(entry.body)
         if body is None:
             body = self._bodies[entry.body] = BodyRef(entry.body, entry.length, entry.chunks)
-        self._is_back(entry.body)
+        if self.gone:  # what was erased is gone too
+            self._is_back(entry.body)
         if self._urls is not None:
             self._urls[entry.url] = names.url
         # The texts of the first version are shared by those after it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgeproxy.caching.model import Height
+from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Instant
 from edgeproxy.errors import EdgeError, StoreError
 from edgeproxy.ledger.batches import seal_all
@@ -20,8 +20,8 @@ from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.replay import RawRow, TreeHead
 
 
-class Waiting(msgspec.Struct, frozen=True, eq=False):
-    """A draft, and the future of its block."""
+class Waiting(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A draft, and the future of its block. Nothing that it holds leads back to it, so the collector need not look."""
 
     draft: Draft
     future: asyncio.Future[Block]
@@ -36,10 +36,13 @@ class Waiting(msgspec.Struct, frozen=True, eq=False):
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A batch that is ready to be committed; `checkpoint` is the signed note over `head`, by `signer`."""
+    """A batch that is ready to be committed: for each of `waiting` its block, its names and its row. `checkpoint` is the signed
+    note over `head`, by `signer`."""
 
+    waiting: Sequence[Waiting]
+    blocks: list[Block]
+    names: list[Names | None]
     rows: list[RawRow]
-    blocks: list[tuple[Waiting, Block, Names | None]]
     head: TreeHead
     checkpoint: bytes
     signer: Signer
@@ -74,23 +77,27 @@ def seal_batch(batch: Sequence[Waiting], head: TreeHead, node: str, genesis_salt
     blocks = seal_all([waiting.draft for waiting in batch], first, genesis_salt)
     if blocks is None:
         batch, blocks = _one_by_one(batch, first, genesis_salt)
+    leaves: list[Digest] = []
+    all_names: list[Names | None] = []
     rows: list[RawRow] = []
-    sealed: list[tuple[Waiting, Block, Names | None]] = []
     for waiting, block in zip(batch, blocks, strict=True):
         draft = waiting.draft
         names = names_of(draft)
-        if isinstance(draft, RotateDraft):
+        stored_head = None
+        if isinstance(draft, StoreDraft):
+            stored_head = draft.head
+        elif isinstance(draft, RotateDraft):
             signer = draft.new
-        stored_head = draft.head if isinstance(draft, StoreDraft) else None
+        leaves.append(block.leaf)
+        all_names.append(names)
         columns = None if names is None else encode_names(names)
         rows.append(RawRow(block.entry.height, block.raw, block.leaf, stored_head, columns))
-        sealed.append((waiting, block, names))
     frontier = head.frontier()
-    frontier.extend([block.leaf for block in blocks])
+    frontier.extend(leaves)
     last, time = (blocks[-1].leaf, blocks[-1].time) if blocks else (head.last, head.time)
     new_head = TreeHead(frontier.size, frontier.root(), time, last, frontier.peaks)
     # Signed, but kept to ourselves until it is committed: whatever goes wrong before leaves a statement that nobody has seen.
-    return Sealed(rows, sealed, new_head, checkpoint_of(new_head, signer), signer)
+    return Sealed(batch, blocks, all_names, rows, new_head, checkpoint_of(new_head, signer), signer)
 
 
 def _one_by_one(batch: Sequence[Waiting], place: Place, genesis_salt: bytes) -> tuple[list[Waiting], list[Block]]:

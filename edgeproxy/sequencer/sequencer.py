@@ -78,7 +78,7 @@ class Head:
     time: Instant
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """A draft and the block it became."""
 
     block: Block
@@ -293,8 +293,9 @@ class Sequencer:
         if len(self._in_flight) + len(self._queue) >= MAX_WAITING:
             raise StoreFull("too many drafts are waiting for the ledger", waiting=len(self._queue))
         future: asyncio.Future[Block] = asyncio.get_running_loop().create_future()
+        if not self._queue:
+            self._arrived.set()
         self._queue.append(Waiting(draft, future))
-        self._arrived.set()
         if len(self._queue) >= self._max_batch:
             self._hurry.set()
         return future
@@ -403,17 +404,17 @@ class Sequencer:
         refs = {draft.body.digest: draft.body for waiting in batch if isinstance(draft := waiting.draft, StoreDraft)}
         if not refs:
             return batch
-        failure: EdgeError | None = None
         try:
             # Crash in it: bodies that no block names, removed or found again by the next start.
             await self._bodies.make_durable(list(refs.values()))
+            return batch
         except StoreError as error:
             failure = self.fault = error
             log.error("bodies could not be made durable: %s", error)
         ready = []
         for waiting in batch:
             draft = waiting.draft
-            if failure is not None and isinstance(draft, StoreDraft) and not self._bodies.exists(draft.body.digest):
+            if isinstance(draft, StoreDraft) and not self._bodies.exists(draft.body.digest):
                 waiting.fail(failure)
             else:
                 ready.append(waiting)
@@ -471,24 +472,24 @@ class Sequencer:
         Crash here: nobody was told of a committed batch, and the next start publishes it.
         """
         self._head, self._signer, self.fault = sealed.head, sealed.signer, None
-        self._published().advance([block.leaf for _, block, _ in sealed.blocks], sealed.checkpoint)
-        fold = self.fold
-        for _, block, names in sealed.blocks:
-            fold.apply(block, names)
+        self._published().advance([block.leaf for block in sealed.blocks], sealed.checkpoint)
+        apply = self.fold.apply
+        for block, names in zip(sealed.blocks, sealed.names, strict=True):
+            apply(block, names)
         try:
-            self.on_commit([Committed(block, waiting.draft) for waiting, block, _ in sealed.blocks])
+            self.on_commit([Committed(block, each.draft) for each, block in zip(sealed.waiting, sealed.blocks, strict=True)])
         except Exception:
             log.exception("on_commit failed; the blocks are committed")
-        for waiting, block, _ in sealed.blocks:
-            if not waiting.future.done():
-                waiting.future.set_result(block)
+        for each, block in zip(sealed.waiting, sealed.blocks, strict=True):
+            if not each.future.done():
+                each.future.set_result(block)
 
     async def _delete_evicted(self, sealed: Sealed) -> None:
         """Delete evicted and erased bodies, here, where no other batch makes one durable meanwhile.
 
         Crash before: a body that nothing names, which the next start deletes. A body stored again in the same batch stays.
         """
-        for waiting, _, _ in sealed.blocks:
+        for waiting in sealed.waiting:
             draft = waiting.draft
             going = (draft.body,) if isinstance(draft, EvictDraft) else draft.bodies if isinstance(draft, EraseDraft) else ()
             for body in going:

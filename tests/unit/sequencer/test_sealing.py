@@ -36,8 +36,8 @@ async def test_good_drafts_follow_each_other_and_bad_ones_fail(drafts: list[Draf
     last, frontier = GENESIS, MerkleFrontier()
     frontier.append(GENESIS.leaf)
     good = [waiting for waiting in batch if waiting.draft is not BAD]
-    assert [waiting for waiting, _, _ in sealed.blocks] == good
-    for (waiting, block, names), row in zip(sealed.blocks, sealed.rows, strict=True):
+    assert sealed.waiting == good
+    for waiting, block, names, row in zip(sealed.waiting, sealed.blocks, sealed.names, sealed.rows, strict=True):
         assert decode(row.raw) == block
         assert (block.height, block.prev) == (Height(last.height + 1), last.leaf)
         assert row.leaf == block.leaf
