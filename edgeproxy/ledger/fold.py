@@ -80,9 +80,9 @@ class Fold:
         if said.height <= self.height:
             return None
         self.height = said.height
+        if isinstance(said, Stored) and isinstance(names, StoredNames):
+            return self._store(block, said, names)
         match said:
-            case Stored() as entry if isinstance(names, StoredNames):
-                return self._store(block, entry, names)
             case Purge() | Rollback() | Release():
                 self.rules.apply(block, names)
             case Evict() as entry:

@@ -296,7 +296,7 @@ class Sequencer:
         if not self._queue:
             self._arrived.set()
         self._queue.append(Waiting(draft, future))
-        if len(self._queue) >= self._max_batch:
+        if len(self._queue) == self._max_batch:
             self._hurry.set()
         return future
 
