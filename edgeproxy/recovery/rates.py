@@ -3,9 +3,10 @@
 Owns: `Rates`. Bounded in memory whatever comes. Must not know what is limited.
 """
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
+
+from edgeproxy.wire.clients import client_of
 
 
 @dataclass(slots=True)
@@ -58,14 +59,3 @@ class Rates:
                 self._clients.popitem(last=False)
         self._clients.move_to_end(name)
         return bucket.take(now, cost) or self._all.take(now, cost)
-
-
-def client_of(address: str) -> str:
-    """Who is one client: an IPv4 address, or the /64 that an IPv6 address is in, since a visitor has all of it."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.IPv6Network((int(parsed) >> 64 << 64, 64)))

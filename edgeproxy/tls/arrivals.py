@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from edgeproxy.clock import Clock
 from edgeproxy.serving.stream import Peer
-from edgeproxy.tls.names import network_of
+from edgeproxy.wire.clients import client_of
 
 
 class Arrival:
@@ -26,7 +26,7 @@ class Arrival:
     def __init__(self, accepted: socket.socket, peer: Peer) -> None:
         self.socket = accepted
         self.peer = peer
-        self.network = network_of(peer.address)
+        self.network = client_of(peer.address)
         self.seen = 0
         """Bytes without which another look shows nothing new; 0 before the first look was in vain."""
         self.held: asyncio.TimerHandle | None = None

@@ -28,16 +28,3 @@ def wildcard_of(name: str) -> str | None:
     """The only wildcard that covers `name`: one label is replaced, never two (RFC 9525 section 6.3). None for a single label."""
     _, dot, parent = name.partition(".")
     return f"*.{parent}" if dot and parent else None
-
-
-def network_of(address: str) -> str:
-    """Who is counted as one client: an IPv4 address, or the /64 of an IPv6 address, which any one host can fill."""
-    return address if ":" not in address else _prefix_of(address)
-
-
-@functools.lru_cache(maxsize=1024)
-def _prefix_of(address: str) -> str:
-    try:
-        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False).network_address)
-    except ValueError:
-        return address

@@ -15,7 +15,6 @@ wildcard in the DNS and a loop, use up what an authority allows. In this order, 
 """
 
 import asyncio
-import ipaddress
 import logging
 import re
 from collections import OrderedDict
@@ -33,6 +32,7 @@ from edgeproxy.tasks import spawn
 from edgeproxy.tls.certificate import Certificate, is_address
 from edgeproxy.tls.schedule import local_renewal
 from edgeproxy.tls.self_signed import is_private
+from edgeproxy.wire.clients import client_of
 
 log = logging.getLogger("edgeproxy.tls.on_demand")
 
@@ -87,7 +87,7 @@ class Budget:
         self._spent: list[tuple[float, str]] = []
 
     def spend(self, client: str, now: float) -> Refusal | None:
-        """Take one for `client` (see `client_key`) at `now` (monotonic seconds), or say why there is none left."""
+        """Take one for `client` (see `wire.clients`) at `now` (monotonic seconds), or say why there is none left."""
         self._spent = [one for one in self._spent if one[0] > now - self._seconds]
         if len(self._spent) >= self._for_all:
             return Refusal.BUDGET
@@ -95,18 +95,6 @@ class Budget:
             return Refusal.CLIENT_BUDGET
         self._spent.append((now, client))
         return None
-
-
-def client_key(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 of an IPv6 one, which is what one customer is given."""
-    try:
-        client = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if client.version == 4:
-        return str(client)
-    mapped = client.ipv4_mapped
-    return str(mapped) if mapped else str(ipaddress.ip_network((int(client) >> 64 << 64, 64)))
 
 
 def is_possible(name: str) -> bool:
@@ -180,7 +168,7 @@ class OnDemand:
         if self.held >= self._settings.most_held:
             return Refusal.BUSY
         if flight is None:
-            if refusal := self._budget.spend(client_key(client), self._clock.monotonic()):
+            if refusal := self._budget.spend(client_of(client), self._clock.monotonic()):
                 return refusal
             flight = self._start(name, client)
         self.held += 1

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproxy.errors import IssuanceFailed
-from edgeproxy.tls.on_demand import Budget, OnDemand, OnDemandSettings, Refusal, client_key, is_possible
+from edgeproxy.tls.on_demand import Budget, OnDemand, OnDemandSettings, Refusal, is_possible
 from tests.support.keepers import Lab
 from tests.support.local_authority import DAY, LocalAuthority
 from tests.support.time_lapse import until
@@ -219,24 +219,9 @@ async def test_a_waiting_client_that_leaves_does_not_end_the_order(make):
 # -- pure parts ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("address", "key"),
-    [
-        ("9.9.9.9", "9.9.9.9"),
-        ("::ffff:9.9.9.9", "9.9.9.9"),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("unix", "unix"),
-    ],
-)
-def test_what_counts_as_one_client(address, key):
-    assert client_key(address) == key
-
-
 @given(st.text(max_size=300))
 def test_no_text_is_an_error(name):
     assert is_possible(name) in (True, False)
-    assert isinstance(client_key(name), str)
 
 
 @given(st.lists(st.tuples(st.floats(0, 20), st.sampled_from("abc")), max_size=80))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeproxy.tls.names import network_of, normal_address, normal_name, wildcard_of
+from edgeproxy.tls.names import normal_address, normal_name, wildcard_of
 
 
 @pytest.mark.parametrize(
@@ -34,11 +34,3 @@ def test_names(text: str, normal: str) -> None:
 )
 def test_one_label_is_replaced(name: str, wildcard: str | None) -> None:
     assert wildcard_of(name) == wildcard
-
-
-@pytest.mark.parametrize(
-    ("address", "network"),
-    [("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3::4", "2001:db8:1:2::"), ("fe80::1%eth0", "fe80::"), ("a:b", "a:b"), ("", "")],
-)
-def test_one_client_is_one_network(address: str, network: str) -> None:
-    assert network_of(address) == network
