@@ -32,14 +32,15 @@ async function budget() {
 
 const store = openBlockStore(subtle, caches, db, budget, state.now)
 const health = trackHealth(state.now)
-const sources = openSources(config, subtle, store, state, (...what) => fetch(...what))
+const sources = openSources(config, subtle, store, state, fetch)
 const refresh = openControl(scope, db, state, sources, health)
 const reports = openReports(config, state, sources, openOutbox(db, 'receipts', state.now), openOutbox(db, 'spans', state.now))
 const seed = openSeed(scope.location.origin, config, state, store, sources)
 const lifecycle = openLifecycle(scope, config.version, SHELL)
 const onMessage = openMessages(seed, reports, refresh)
+// One after the other: nothing may be kept any more once it was ordered to leave.
 const onFetch = openFetch(scope, config, state, openRecovery(config, sources, health, state), reports, (request, response) =>
-  Promise.all([refresh(), ...(response ? [seed.passedBy(request.url, response), reports.flush()] : [])])
+  refresh().then(() => response && Promise.all([seed.passedBy(request.url, response), reports.flush()]))
 )
 
 scope.addEventListener('install', lifecycle.install)

@@ -24,14 +24,15 @@ export function openControl(scope, db, state, sources, health) {
   }
 
   return async () => {
-    if (state.now() < next) return
-    next = state.now() + BETWEEN
-    await state.ready
-    // Orders reach a client through mirrors too: that is how a worker is switched off whose edge is gone.
-    for (const base of [API, ...health.order(state.orders().mirrors)]) {
-      const isTaken = await sources.control(base).then(() => true, () => false)
-      if (isTaken) break
+    if (state.now() >= next) {
+      next = state.now() + BETWEEN
+      await state.ready
+      // Orders reach a client through mirrors too: that is how a worker is switched off whose edge is gone.
+      for (const base of [API, ...health.order(state.orders().mirrors)]) {
+        if (await sources.control(base).then(() => true, () => false)) break
+      }
     }
+    // Each time: it may have been interrupted, or something was just being kept.
     if (state.mode() === 'kill') await kill()
   }
 }

@@ -49,7 +49,7 @@ function asItWas({response}) {
 /**
  * @param {ServiceWorkerGlobalScope} scope @param {import('../config.js').Config} config @param {import('./state.js').State} state
  * @param {import('./recovery.js').Recovery} recover @param {import('./reports.js').Reports} reports
- * @param {(request: Request, response?: Response) => Promise<unknown>} onEnd after each answer of the network, or without one after its failing
+ * @param {(request: Request, response?: Response) => Promise<unknown>} onEnd after each answer of the network; without one after its failing, and for what is not taken
  * @returns {(event: FetchEvent) => void}
  */
 export function openFetch(scope, config, state, recover, reports, onEnd) {
@@ -116,7 +116,8 @@ export function openFetch(scope, config, state, recover, reports, onEnd) {
 
   return event => {
     const isTaken = ['on', 'observe'].includes(state.mode()) && mayHandle(event.request, origin, state.now() < troubledUntil)
-    if (!isTaken) return
+    // Who takes nothing still has to hear when that changes.
+    if (!isTaken) return event.waitUntil(onEnd(event.request))
     /** @type {Promise<unknown>[]} */
     const after = []
     const answered = answer(event, after)

@@ -65,11 +65,11 @@ export function openDatabase(factory) {
     /** @param {Store} name @param {{id: string}[]} records @returns {Promise<unknown>} */
     remove: (name, records) => run(name, 'readwrite', store => records.forEach(({id}) => void store.delete(id))),
 
-    /** Close it and delete all of it. Nothing opens it again. */
+    /** Close it and delete all of it. Nothing opens it again: whoever tries fails. */
     async destroy() {
       await close()
-      opening = Promise.reject(factory.deleteDatabase(DATABASE))
-      opening.catch(() => {})
+      factory.deleteDatabase(DATABASE)
+      opening = /** @type {Promise<any>} */ (Promise.resolve())
     }
   }
 }

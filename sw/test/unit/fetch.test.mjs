@@ -177,9 +177,10 @@ test('observe: seen, reported, nothing changed', async () => {
 })
 
 for (const mode of ['bypass', 'kill']) {
-  test(`${mode}: no request is even touched`, async () => {
-    const {ask} = await worker({mode}, () => assert.fail('asked'))
+  test(`${mode}: no request is even touched, but orders are asked for: they may change`, async () => {
+    const {ask, ended} = await worker({mode}, () => assert.fail('asked'))
     assert.equal(await ask(page.key), undefined)
+    assert.deepEqual(ended.map(([{url}, response]) => [url, response]), [[page.key, undefined]])
   })
 }
 

@@ -121,6 +121,26 @@ test('orders: of the edge, else of a mirror, every five minutes; a kill takes ou
   assert.deepEqual(await caches.keys(), ['edge-of-the-site'])
   assert.deepEqual(done, ['unregistered'])
   assert.equal(parts.state.token(), '', 'mirrors give no token')
+  // What was just being kept while it left goes with the next request, without another question.
+  await caches.open('edge-sw-blocks-1')
+  parts.network.on(`${mirrors[0]}/control`, () => assert.fail('asked'))
+  await refresh()
+  assert.deepEqual(await caches.keys(), ['edge-of-the-site'])
+  await assert.rejects(parts.db.get('meta', 'control'))
+})
+
+test('a kill that was interrupted goes on in the next worker', async () => {
+  const parts = await makeParts({})
+  parts.network.on('/.edge/api/v1/control', () => new Response(vectors.controls.newer))
+  const first = scene()
+  await first.caches.open('edge-sw-blocks-1')
+  // The orders are kept before they are followed; here the worker ends, and nothing was deleted.
+  await parts.sources.control('/.edge/api/v1')
+  assert.equal(parts.state.mode(), 'kill')
+  const next = await makeParts({factory: parts.factory})
+  assert.equal(next.state.mode(), 'kill')
+  await openControl(first.scope, next.db, next.state, next.sources, trackHealth(next.state.now))()
+  assert.deepEqual([await first.caches.keys(), first.done], [[], ['unregistered']])
 })
 
 test('messages of pages: what they may ask, and nothing else', async () => {
