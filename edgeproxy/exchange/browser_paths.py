@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.mirror_paths import MirrorPaths
+from edgeproxy.exchange.own_api import client_address
 from edgeproxy.exchange.pages import Page
 from edgeproxy.exchange.receipt_intake import ReceiptIntake
 from edgeproxy.exchange.service_worker import WorkerFiles
@@ -18,12 +19,12 @@ from edgeproxy.wire.messages import Request
 
 @dataclass(frozen=True, slots=True)
 class BrowserPaths:
-    """`saw_own` is told (site, host) when a browser fetched a script for a service worker that is not ours."""
+    """`saw_own` is told (site, host, address of the client) when a script for a service worker that is not ours was fetched."""
 
     files: WorkerFiles
     intake: ReceiptIntake
     mirror: MirrorPaths
-    saw_own: Callable[[str, str], None]
+    saw_own: Callable[[str, str, str], None]
 
     async def answer(self, exchange: Exchange) -> Page | Request | None:
         """The whole answer; a request for another of the edge's paths that it amounts to; None when it is none of these."""
@@ -32,8 +33,7 @@ class BrowserPaths:
     def look(self, exchange: Exchange) -> None:
         """Notice a service worker of the site's own (Service Workers, "Update": the request has `Service-Worker: script`).
 
-        A stranger can send that field too. It is believed only where there is a file at all, and the worst of it is that our
-        worker leaves the site alone, which `edgeproxy sw on` or `service_worker.own = "ignore"` undoes.
+        A stranger can send that field too. It is believed only where there is a file at all, and when several clients agree.
         """
         if exchange.status in (200, 304) and is_worker_script(exchange.request):
-            self.saw_own(exchange.site.name, exchange.request.host)
+            self.saw_own(exchange.site.name, exchange.request.host, client_address(exchange))

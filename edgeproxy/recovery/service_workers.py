@@ -14,6 +14,7 @@ never below the clock's milliseconds at its making, so that one that a crash kep
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -27,6 +28,7 @@ from edgeproxy.ledger.control import Control, Mode, Quorum, statement_of
 from edgeproxy.ledger.note_keys import Verifier
 from edgeproxy.recovery.rates import Bucket, Limit
 from edgeproxy.recovery.worker_state import Kept, Orders, load_state, save_state
+from edgeproxy.wire.clients import client_of
 
 log = logging.getLogger("edgeproxy.recovery")
 
@@ -36,9 +38,14 @@ ORDERS: Final[dict[str, Mode | None]] = {"on": "on", "observe": "observe", "bypa
 ALL_SITES: Final = ""
 
 MAX_OWN: Final = 256
-"""Hosts with a service worker of their own that are remembered; the one not seen for longest makes room."""
+"""Hosts with a service worker of their own that are remembered, and as many that may have one; the one not seen for longest makes
+room."""
 OWN_MILLISECONDS: Final = 30 * 86_400_000
 """Browsers look for a new version of a script once a day at least: who was not seen for so long is gone."""
+OWN_CLIENTS: Final = 3
+"""Clients that have to agree that a host has one, within `AGREE_SECONDS`: each of them can be a stranger who says so, and what
+follows is that ours leaves all visitors of that host. Until then ours yields in the page, in each browser that has the other."""
+AGREE_SECONDS: Final = 86_400
 KEY_MILLISECONDS: Final = 30 * 86_400_000
 """How long a key that was rotated away stays in the script: copies on mirrors are proved with it."""
 MAX_NOTES: Final = 256
@@ -98,6 +105,8 @@ class ServiceWorkers:
         self._notes: dict[tuple[int, str, str, str], bytes] = {}
         self._saving = asyncio.Lock()
         self._sights = Bucket(SIGHTS.burst, SIGHTS.rate, SIGHTS.burst, clock.monotonic())
+        self._sighted: OrderedDict[str, dict[str, float]] = OrderedDict()
+        """Hosts that are not believed yet: which clients said so, and when, in monotonic seconds."""
 
     def __repr__(self) -> str:
         return f"<ServiceWorkers serial={self.serial} sites={len(self._sites)} own={len(self._kept.own)}>"
@@ -211,7 +220,7 @@ class ServiceWorkers:
     async def order(self, site: str | None, order: str) -> None:
         """An operator's order, for one site by its name or for all; durable when this returns. Raises RequestRefused, StoreError.
 
-        It also forgets which hosts had a service worker of their own: who orders has looked.
+        It also forgets which hosts had a service worker of their own, and who said so: who orders has looked.
         """
         if order not in ORDERS:
             raise RequestRefused(f"mode must be one of {', '.join(ORDERS)}", mode=order)
@@ -227,11 +236,15 @@ class ServiceWorkers:
             overrides[site or ALL_SITES] = mode
         hosts = None if site is None else self._sites[site].hosts
         own = {} if hosts is None else {host: at for host, at in self._kept.own.items() if not is_of(host, hosts)}
+        self._sighted.clear()
         self._change(overrides=overrides, own=own)
         await self._save()
 
-    def saw_own(self, site: str, host: str) -> None:
-        """A browser fetched a service worker's script at `host` that is not ours (Service Workers specification, "Fetch")."""
+    def saw_own(self, site: str, host: str, address: str) -> None:
+        """A browser at `address` fetched a service worker's script at `host` that is not ours (Service Workers, "Update").
+
+        Once `OWN_CLIENTS` did, ours yields.
+        """
         configured = self._sites.get(site)
         if configured is None or configured.service_worker.own == "ignore":
             return
@@ -242,11 +255,24 @@ class ServiceWorkers:
                 self._kept = msgspec.structs.replace(self._kept, own={**own, host: now})
                 self._dirty = True
             return
-        if self._sights.take(self._clock.monotonic()):
+        if not self._agreed(host, address) or self._sights.take(self._clock.monotonic()):
             return  # browsers ask for the script again
+        del self._sighted[host]
         kept = dict(sorted(own.items(), key=lambda item: item[1])[-MAX_OWN + 1 :])
         log.warning("%s has a service worker of its own: ours yields there (service_worker.own)", host)
         self._change(own={**kept, host: now})
+
+    def _agreed(self, host: str, address: str) -> bool:
+        """Whether enough clients said by now that `host` has a service worker of its own, the one at `address` included."""
+        now = self._clock.monotonic()
+        known = self._sighted.pop(host, {})
+        said = {client: at for client, at in known.items() if now - at < AGREE_SECONDS}
+        if len(said) < OWN_CLIENTS:
+            said[client_of(address)] = now
+        self._sighted[host] = said
+        if len(self._sighted) > MAX_OWN:
+            self._sighted.popitem(last=False)
+        return len(said) >= OWN_CLIENTS
 
     # --- what browsers are told
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.support.chromium import Browser, chromium
-from tests.support.edge import until
+from tests.support.edge import client_at, until
 from tests.support.parts import need
 from tests.support.scripted import Fronted, fronted, page
 from tests.support.worker_pages import CONTROLLED, REGISTERED, TAGS, keeps
@@ -30,6 +30,14 @@ async def site(folder: Path) -> AsyncIterator[tuple[Fronted, Browser]]:
         yield it, browser
 
 
+async def others_have_it(base: str) -> None:
+    """Two more visitors' browsers look for a new version of their worker: then the edge knows that the site has it."""
+    for address in ("127.0.0.2", "127.0.0.3"):
+        async with client_at(address, base) as visitor:
+            answer = await visitor.ask("/worker.js", headers={"Service-Worker": "script", "Sec-Fetch-Dest": "serviceworker"})
+            assert answer.status == 200
+
+
 async def test_the_sites_own_worker_was_first(tmp_path: Path) -> None:
     async with site(tmp_path) as (it, browser):
         it.origin.ways["/"] = page(REGISTERING, Content_Type="text/html", Cache_Control="max-age=0")
@@ -38,6 +46,14 @@ async def test_the_sites_own_worker_was_first(tmp_path: Path) -> None:
         await browser.until("sessionStorage.getItem('edge-sw')")
         # Seen by our page script, or, while theirs was still on its way, by our worker, which then was not installed.
         await browser.until(f"({REGISTERED}).then(all => all.length === 1 && all[0][2] === '/worker.js')")
+        # While the edge knows it of one visitor only, that one's browser alone leaves theirs as it is.
+        for _ in range(3):
+            await browser.open(f"{it.client.base}/")
+            assert await browser.ask(TAGS) == 1
+            await browser.until("document.readyState === 'complete' && sessionStorage.getItem('edge-sw') === 'foreign_sw'")
+            assert await browser.ask(REGISTERED) == [[None, None, "/worker.js"]]
+            assert await browser.ask(THEIRS) == "of their worker"
+        await others_have_it(it.client.base)
         await browser.open(f"{it.client.base}/")
         assert await browser.ask(TAGS) == 0, "now it is known"
         assert await browser.ask(REGISTERED) == [[None, None, "/worker.js"]]
@@ -55,6 +71,7 @@ async def test_ours_was_first_and_yields_without_a_trace_of_harm(tmp_path: Path)
         await browser.open(f"{base}/")
         await browser.until(f"({REGISTERED}).then(all => all[0]?.[1] === '/worker.js')")
         assert await browser.ask(REGISTERED) == [[None, "/worker.js", "/.edge/sw.js"]]
+        await others_have_it(base)
         it.origin.ways["/"] = page(PLAIN, Content_Type="text/html", Cache_Control="max-age=0")
         # Ours hears of it when it asks for orders: at its next start.
         await browser.tell("ServiceWorker.enable")
@@ -83,6 +100,7 @@ async def test_ours_goes_where_the_site_has_one_for_a_part_of_it(tmp_path: Path)
         await browser.until(CONTROLLED)
         await browser.until(keeps(f"{base}/"))
         await browser.ask("navigator.serviceWorker.register('/worker.js', {scope: '/app/'}).then(() => 1)")
+        await others_have_it(base)
         await browser.tell("ServiceWorker.enable")
         await browser.tell("ServiceWorker.stopAllWorkers")
         await browser.open(f"{base}/")

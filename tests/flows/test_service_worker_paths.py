@@ -10,7 +10,7 @@ from edgeproxy.app import Edge
 from edgeproxy.ledger.block_document import check_document
 from edgeproxy.ledger.control import Control, open_control
 from edgeproxy.ledger.digests import sha256, url_digest
-from tests.support.edge import Answer, Client, running_edge, until
+from tests.support.edge import Answer, Client, client_at, running_edge, until
 from tests.support.site import running_site
 from tests.support.worker_files import PLACEHOLDERS, placeholder_scripts
 
@@ -127,7 +127,10 @@ async def test_ours_yields_to_a_service_worker_of_the_site(tmp_path: Path) -> No
         assert not workers.has_own("127.0.0.1")
         serial = workers.serial
         await client.recorded("/sw.js?max-age=60")
-        await client.ask("/sw.js?max-age=60", headers=script)
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.3"):
+            assert not workers.has_own("127.0.0.1"), "two can be one stranger"
+            async with client_at(address, client.base) as another:
+                await another.ask("/sw.js?max-age=60", headers=script)
         assert workers.has_own("127.0.0.1")
         assert not workers.is_injected("*", "127.0.0.1")
         control = control_of(edge, await client.ask(CONTROL))

@@ -110,6 +110,14 @@ async def running_edge(
 
 
 @asynccontextmanager
+async def client_at(address: str, base: str) -> AsyncIterator[Client]:
+    """Another client, whose connections come from `address` (a loopback one)."""
+    connector = aiohttp.TCPConnector(local_addr=(address, 0))
+    async with aiohttp.ClientSession(connector=connector, auto_decompress=False) as session:
+        yield Client(base, session)
+
+
+@asynccontextmanager
 async def connected(edge: Edge, address: int = 0) -> AsyncIterator[RawClient]:
     """A raw connection to one of the edge's addresses (TCP), with a strict reader of answers; for 30 seconds at most."""
     host, _, port = edge.listener.addresses[address].rpartition(":")

@@ -1,6 +1,6 @@
 """Token buckets."""
 
-from edgeproxy.recovery.rates import Limit, Rates, client_of
+from edgeproxy.recovery.rates import Limit, Rates
 
 
 def test_a_client_may_burst_and_then_goes_on_at_its_rate() -> None:

@@ -16,6 +16,12 @@ from edgeproxy.recovery.service_workers import ServiceWorkers, is_of
 from edgeproxy.recovery.worker_state import STATE_FILE, load_state
 
 
+def agree(node: "Node", host: str) -> None:
+    """As many clients as it takes say that `host` has a service worker of its own."""
+    for number in range(service_workers.OWN_CLIENTS):
+        node.workers.saw_own("*", host, f"192.0.2.{number}")
+
+
 class Log:
     def __init__(self) -> None:
         self.signer = Signer("example.org/.edge/ledger", bytes(32))
@@ -116,7 +122,7 @@ async def test_a_host_with_its_own_worker_is_remembered_bounded_and_forgotten(
     node = Node(tmp_path, site("*"))
     for number in range(5):
         node.clock.advance(1)
-        node.workers.saw_own("*", f"{number}.example")
+        agree(node, f"{number}.example")
     await node.workers.sweep()
     workers = node.start(site("*"))
     assert [workers.has_own(f"{number}.example") for number in range(5)] == [False, False, True, True, True]
@@ -124,7 +130,7 @@ async def test_a_host_with_its_own_worker_is_remembered_bounded_and_forgotten(
     assert node.control("0.example", "*").mode == "on"
     serial = workers.serial
     node.clock.advance(29 * 86_400)
-    workers.saw_own("*", "4.example")
+    workers.saw_own("*", "4.example", "192.0.2.1")
     assert workers.serial == serial, "seen again changes no document"
     node.clock.advance(2 * 86_400)
     await workers.sweep()
@@ -133,7 +139,7 @@ async def test_a_host_with_its_own_worker_is_remembered_bounded_and_forgotten(
     await workers.order("*", "on")
     assert not workers.has_own("4.example")
     await workers.apply((site("*", own="ignore"),))
-    workers.saw_own("*", "4.example")
+    agree(node, "4.example")
     assert not workers.has_own("4.example")
 
 
@@ -141,11 +147,43 @@ async def test_strangers_who_name_host_after_host_change_no_orders_for_long(tmp_
     node = Node(tmp_path, site("*"))
     serial = node.workers.serial
     for number in range(1_000):
-        node.workers.saw_own("*", f"{number}.example")
+        agree(node, f"{number}.example")
     assert node.workers.serial <= serial + service_workers.SIGHTS.burst
     node.clock.advance(60)
-    node.workers.saw_own("*", "late.example")
+    agree(node, "late.example")
     assert node.workers.has_own("late.example")
+
+
+async def test_one_stranger_is_not_believed_however_often_he_says_it(tmp_path: Path) -> None:
+    node = Node(tmp_path, site())
+    host, serial = "example.org", node.workers.serial
+    for number in range(100):
+        node.clock.advance(60)
+        node.workers.saw_own(host, host, f"2001:db8::{number:x}")
+    node.workers.saw_own(host, host, "192.0.2.1")
+    assert (node.workers.has_own(host), node.workers.mode(host, host), node.workers.serial) == (False, "on", serial)
+    node.workers.saw_own(host, host, "192.0.2.2")
+    assert node.workers.has_own(host)
+    # Who gave an order has looked: all of them have to say it again.
+    await node.workers.order(None, "on")
+    node.workers.saw_own(host, host, "192.0.2.1")
+    assert not node.workers.has_own(host)
+
+
+def test_clients_have_to_agree_within_a_day(tmp_path: Path) -> None:
+    node = Node(tmp_path, site())
+    for number in range(10):
+        node.workers.saw_own("example.org", "example.org", f"192.0.2.{number}")
+        node.clock.advance(service_workers.AGREE_SECONDS / 2)
+    assert not node.workers.has_own("example.org")
+
+
+def test_hosts_that_are_only_named_take_bounded_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_workers, "MAX_OWN", 3)
+    node = Node(tmp_path, site("*"))
+    for number in range(10):
+        node.workers.saw_own("*", f"{number}.example", "192.0.2.1")
+    assert list(node.workers._sighted) == ["7.example", "8.example", "9.example"]
 
 
 async def test_a_key_that_was_rotated_away_stays_for_a_month(tmp_path: Path) -> None:
