@@ -19,7 +19,7 @@ MOST_BYTES = 32 << 20
 
 
 class Lot:
-    """What is not durable yet. `flush` it at the end."""
+    """What is not durable yet. `flush` it at the end, and `aclose` it in any case."""
 
     def __init__(self, staging: Staging) -> None:
         self._staging = staging
@@ -67,6 +67,14 @@ class Lot:
         await self._send()
         async with self._turn:
             await self._kept()
+
+    async def aclose(self) -> None:
+        """Wait for the lot on its way, when another failure ends it all: a lot that is sent is kept for the next time, and the
+        folder must not be closed under it. What became of it is told by `flush` alone."""
+        async with self._turn:
+            keeping, self._keeping = self._keeping, None
+            if keeping is not None:
+                await keeping
 
     async def _send(self) -> None:
         """Begin to make durable what was gathered, once the lot before is. Raises what became of that, and as `flush`."""

@@ -7,7 +7,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Self, TypeVar
 
 import aiohttp
@@ -127,8 +127,9 @@ class _EdgeSource:
             done += 1
             progress("bodies", done, len(wanted))
 
-        await _all_of(one(digest) for digest in wanted)
-        await lot.flush()
+        async with aclosing(lot):
+            await _all_of(one(digest) for digest in wanted)
+            await lot.flush()
         return frozenset(absent)
 
 
@@ -174,8 +175,9 @@ class PublicSource(_EdgeSource):
             done += 1
             progress("heads", done, len(needed.heads))
 
-        await _all_of(one(height, digest) for height, digest in needed.heads.items())
-        await lot.flush()
+        async with aclosing(lot):
+            await _all_of(one(height, digest) for height, digest in needed.heads.items())
+            await lot.flush()
         bodies = await self._bodies(staging, needed, "/.edge/api/v1/bodies/", progress)
         return Absent(frozenset(absent), bodies)
 

@@ -5,6 +5,7 @@ Owns: the order of its records, and their bounds. Must not judge what they say; 
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
 
@@ -84,16 +85,16 @@ class FileSource:
             progress("blocks", staging.size, stated.size)
 
     async def contents(self, staging: Staging, needed: Needed, progress: Progress) -> Absent:
-        lot = Lot(staging)
         last = "the blocks"
-        for record in self._take("response", "revisit", "head"):
-            if record.block is None or record.block >= staging.size:
-                raise ProofRefused("record does not say of which block it is", record=record.kind, after=last)
-            await self._content(record, Height(record.block), staging, needed, lot)
-            last = f"block {record.block}"
-            if not record.block % 16:
-                progress("contents", record.block, staging.size)
-        await lot.flush()
+        async with aclosing(Lot(staging)) as lot:
+            for record in self._take("response", "revisit", "head"):
+                if record.block is None or record.block >= staging.size:
+                    raise ProofRefused("record does not say of which block it is", record=record.kind, after=last)
+                await self._content(record, Height(record.block), staging, needed, lot)
+                last = f"block {record.block}"
+                if not record.block % 16:
+                    progress("contents", record.block, staging.size)
+            await lot.flush()
         end = next(self._take("end"), None)
         told = end.whole(_MAX_END) if end is not None else None
         if told is None or self._peek() is not None:

@@ -207,6 +207,11 @@ def _bound_lines(reader: Any) -> None:
     reader.readline, reader.read = bounded, renewed
 
 
+def _why(error: Exception) -> str:
+    """In words; warcio quotes the line that it could not read, which is any bytes where a file is damaged."""
+    return str(error).partition(", first line")[0]
+
+
 def read_records(file: BinaryIO) -> Iterator[Record]:
     """The records of a file, each to be read before the next. Raises `ProofRefused` where it is no WARC."""
     last = "the beginning"
@@ -216,7 +221,7 @@ def read_records(file: BinaryIO) -> Iterator[Record]:
         try:
             found = next(records, None)
         except _NOT_READABLE as error:
-            raise ProofRefused("file is damaged, or no WARC", after=last, why=str(error)) from None
+            raise ProofRefused("file is damaged, or no WARC", after=last, why=_why(error)) from None
         if found is None:
             return
         record = Record(found)

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
 
 from edgeproxy.caching.model import Height
-from edgeproxy.errors import StoreFull
+from edgeproxy.errors import ProofRefused, StoreFull
 from edgeproxy.ledger.chunks import ref_of
 from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.recovery import lots
@@ -70,4 +71,22 @@ async def test_a_lot_that_cannot_be_kept_is_told_with_the_next_or_at_the_end(
         await lot.flush()
     assert not lot.has_body(first.digest)
     assert not caplog.records
+    await staging.close()
+
+
+async def test_a_lot_on_its_way_is_waited_for_when_something_else_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder is closed right after; a lot that only then began would end in a traceback, and be lost."""
+    monkeypatch.setattr(lots, "MOST", 1)
+    staging = Staging(tmp_path)
+    await staging.open()
+    kept: list[BodyRef] = []
+
+    async def take() -> None:
+        async with aclosing(Lot(staging)) as lot:
+            kept.append(await _add(lot, 1))
+            raise ProofRefused("file is damaged")
+
+    with pytest.raises(ProofRefused):
+        await take()
+    assert staging.bodies.exists(kept[0].digest)
     await staging.close()
