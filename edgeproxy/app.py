@@ -47,6 +47,7 @@ from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
 from edgeproxy.origin.messages import Origin, OriginSettings
+from edgeproxy.recovery.staging import refuse_unfinished
 from edgeproxy.sequencer.sequencer import ORIGIN_PATH, Committed, Sequencer
 from edgeproxy.sequencer.validators import Validators
 from edgeproxy.serving.listener import Listener
@@ -116,6 +117,7 @@ class Edge:
         closing.push_async_callback(self.db.close)
         # Before anything is touched: what another edge is just writing looks like what a crash left, and opening removes that.
         await self.db.lock()
+        refuse_unfinished(data)
         self.bodies = BodyStore(data)
         await self.bodies.open()
         closing.push_async_callback(self.bodies.close)

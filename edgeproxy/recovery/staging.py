@@ -49,6 +49,17 @@ NOTE_FILE = "restored-checkpoint"
 """The checkpoint of the ledger that was restored, with the signature of its own log, for the record."""
 
 
+def refuse_unfinished(data: Path) -> None:
+    """Raises StartError where a restore was begun and not finished. An edge that made a ledger of its own there would be in the way
+    of the rest, and delete the bodies that were taken, for no block of it names them."""
+    path = data / STAGING_FILE
+    if path.exists() and not (data / LEDGER_FILE).exists():
+        raise StartError(
+            "a restore into this folder is not finished: run it again, it goes on; or delete the file, and the edge begins anew",
+            path=path,
+        )
+
+
 @dataclass(slots=True)
 class Needed:
     """What the blocks taken so far call for. `bodies`: each with the height of a block that names it; `refs` are theirs.

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from edgeproxy.app import Edge
+from edgeproxy.recovery.staging import STAGING_FILE, Staging
 from edgeproxy.sequencer.audit import audit_now
+from edgeproxy.storage.ledger_db import LEDGER_FILE
 from tests.support.edge import Client, EdgeProcess, command, running_edge, until, write_config
 from tests.support.raw_origin import RawConnection, RawOrigin
 from tests.support.site import Site, content, running_site
@@ -174,6 +176,20 @@ def test_what_was_opened_before_a_failed_start_is_closed_again(tmp_path: Path) -
     edge.start()
     assert edge.stop() == 0
     assert audit_now(edge.data).is_clean
+
+
+def test_folder_whose_restore_is_not_finished_is_refused_and_kept(tmp_path: Path) -> None:
+    """A new ledger in it would be in the way of the rest of the restore, and delete the bodies that were taken."""
+    data = tmp_path / "data"
+
+    async def interrupted() -> None:
+        staging = Staging(data)
+        await staging.open()
+        await staging.close()
+
+    asyncio.run(interrupted())
+    assert_one_line(run_refused(write_config(tmp_path, ORIGIN)), "restore", "run it again", str(data / STAGING_FILE))
+    assert not (data / LEDGER_FILE).exists()
 
 
 async def test_second_edge_on_a_data_folder_is_refused_and_leaves_the_first_alone(tmp_path: Path) -> None:
