@@ -90,6 +90,12 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except PermissionError as error:
+        if os.environ.get("EDGEPROXY_DEBUG"):
+            raise
+        what = error.filename or "a file that this needs"
+        complain(f"{what} may not be read or written: it belongs to another user; run this as the user of the edge")
+        return 1
     except Exception as error:
         # Mapped to a line here: whoever types a command is not helped by a traceback; whoever mends it sets the variable.
         if os.environ.get("EDGEPROXY_DEBUG"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from edgeproxy.admin.presence import Running, find, read_token
+from edgeproxy.admin.presence import TOKEN_FILE, Running, find, read_token
 from edgeproxy.errors import EdgeError, Fault
 
 Query = Sequence[tuple[str, str]]
@@ -51,15 +51,20 @@ class AdminClient:
     @classmethod
     def of_folder(cls, data: Path, *, timeout: float = 30.0) -> "AdminClient":
         """The client for the edge whose data folder is `data`. Raises `NotRunning`, also when its token may not be read."""
-        running = find(data)
-        if running is None:
-            raise NotRunning(f"no edge is running with data folder {data}")
+        folder = data.absolute()  # a command in the wrong folder must not look like an edge that is gone
         try:
+            running = find(data)
             token = read_token(data)
+            is_there = data.is_dir()
         except PermissionError:
-            raise NotRunning(f"the admin token in {data} belongs to another user: run this as the user of the edge") from None
+            raise NotRunning(f"the data folder {folder} belongs to another user: run this as the user of the edge") from None
+        if running is None:
+            missing = "" if is_there else ": there is no such folder"
+            raise NotRunning(
+                f"no edge is running with data folder {folder}{missing}; --data DIR or --config FILE names that of the edge"
+            )
         if token is None:
-            raise NotRunning(f"no edge is running with data folder {data}: its admin token is missing")
+            raise NotRunning(f"{folder / TOKEN_FILE} is missing although an edge seems to run: it makes one at its next start")
         return cls(running, token, timeout=timeout)
 
     def status(self) -> dict[str, Any]:
@@ -147,7 +152,12 @@ class AdminClient:
         except ConnectionRefusedError:
             raise NotRunning(f"no edge answers at {self._host}:{self._port}: it is not running, or it was killed") from None
         except TimeoutError:
-            raise NotRunning(f"the edge at {self._host}:{self._port} did not answer within {self._timeout:g} seconds") from None
+            # An order that was sent is obeyed by an edge that was only slow, long after nobody waits for its answer.
+            still = "; what was asked may still be carried out: ask `edgeproxy status` before you repeat it"
+            raise NotRunning(
+                f"the edge at {self._host}:{self._port} did not answer within {self._timeout:g} seconds"
+                + (still if method == "POST" else "")
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             raise NotRunning(f"no edge answers at {self._host}:{self._port}: {error}") from None
         finally:

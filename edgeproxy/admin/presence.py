@@ -89,10 +89,15 @@ def withdraw(data: Path, pid: int) -> None:
 
 
 def find(data: Path) -> Running | None:
-    """What DATA/admin.json says; None when it is missing or damaged. The process may be gone all the same."""
+    """What DATA/admin.json says; None when it is missing or damaged. The process may be gone all the same.
+
+    Raises `PermissionError` where the folder is closed to this user: that says nothing about an edge.
+    """
     try:
         found = json.loads((data / ADDRESS_FILE).read_text(encoding="utf-8"))
         return Running(address=str(found["address"]), pid=int(found["pid"]))
+    except PermissionError:
+        raise
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -50,8 +50,8 @@ NOTE_FILE = "restored-checkpoint"
 
 
 def refuse_unfinished(data: Path) -> None:
-    """Raises StartError where a restore was begun and not finished. An edge that made a ledger of its own there would be in the way
-    of the rest, and delete the bodies that were taken, for no block of it names them."""
+    """Raises StartError where a restore was begun and not finished. An edge that made a ledger of its own there would be in the
+    way of the rest, and delete the bodies that were taken, for no block of it names them."""
     path = data / STAGING_FILE
     if path.exists() and not (data / LEDGER_FILE).exists():
         raise StartError(

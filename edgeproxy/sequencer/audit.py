@@ -122,7 +122,7 @@ def audit_now(data: Path, *, bodies: bool = True, progress: Callable[[Progress],
 
 def _ledger(work: _Audit, *, folds: bool) -> Account | None:
     if not work.database.is_file():
-        work.fault(FaultKind.DATABASE, "there is no ledger in this data folder")
+        work.fault(FaultKind.DATABASE, f"there is no ledger in this data folder: {work.data.absolute()}")
         return None
     at_rest = not _is_running(work.data)
     if at_rest and log_is_damaged(work.database):

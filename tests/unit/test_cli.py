@@ -265,7 +265,37 @@ ASKING = [
 
 @pytest.mark.parametrize("line", ASKING, ids=" ".join)
 def test_without_an_edge_there_is_one_clear_line_and_status_1(command: Command, line: list[str]) -> None:
-    assert command(*line, "--data", "none") == (1, "", "edgeproxy: no edge is running with data folder none\n")
+    status, out, err = command(*line, "--data", "none")
+    assert (status, out) == (1, "")
+    (told,) = err.splitlines()
+    assert told.startswith(f"edgeproxy: no edge is running with data folder {Path.cwd()}/none: there is no such folder; ")
+    assert "--data DIR or --config FILE" in told
+
+
+@pytest.mark.parametrize("line", [*ASKING, ["ledger", "verify"], ["ledger", "export", "file"]], ids=" ".join)
+def test_a_folder_of_another_user_is_not_mistaken_for_one_without_an_edge(
+    command: Command, tmp_path: Path, line: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """root may read everything; so what the system would say to anybody else is said here by a stand-in."""
+    (tmp_path / "data").mkdir()
+    closed = Path.stat, Path.read_text
+
+    def refuse(which: int) -> Callable[..., object]:
+        def asked(path: Path, *arguments: object, **more: object) -> object:
+            if path.parent.name == "data":
+                raise PermissionError(13, "Permission denied", str(path))
+            return closed[which](path, *arguments, **more)
+
+        return asked
+
+    monkeypatch.setattr(Path, "stat", refuse(0))
+    monkeypatch.setattr(Path, "read_text", refuse(1))
+    status, out, err = command(*line, "--data", "data")
+    assert (status, out) == (1, "")
+    (told,) = err.splitlines()
+    assert "another user" in told
+    assert "run this as the user of the edge" in told
+    assert "no edge is running" not in told
 
 
 @pytest.mark.parametrize("line", ASKING, ids=" ".join)

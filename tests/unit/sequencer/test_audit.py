@@ -185,7 +185,7 @@ async def test_a_file_that_is_no_database_is_named(data: Path) -> None:
 
 async def test_a_folder_without_a_ledger_is_named(tmp_path: Path) -> None:
     report = await audit(tmp_path)
-    assert [fault.text for fault in report.faults] == ["there is no ledger in this data folder"]
+    assert [fault.text for fault in report.faults] == [f"there is no ledger in this data folder: {tmp_path}"]
     assert report.head is None
 
 
