@@ -77,7 +77,9 @@ class Edge:
     """One node, started and stopped once."""
 
     def __init__(self, config: Config, clock: Clock | None = None) -> None:
-        self.config = config
+        self.config = self._fixed = config
+        self.waiting: list[str] = []
+        """What was reloaded and is not in force before a restart; `_fixed` has what is in force until then."""
         self.clock = clock or SystemClock()
         self.metrics = Metrics(version=__version__, node=config.edge.node)
         self.validators: Validators | None = None
@@ -365,7 +367,12 @@ class Edge:
             return [str(error)]
         finally:
             systemd.notify("READY=1")
-        for line in needs_restart(self.config, config):
+        if config.listen.https and not self._fixed.listen.https:
+            # What [acme] says is in use from here on.
+            listen = self._fixed.listen.model_copy(update={"https": config.listen.https})
+            self._fixed = self._fixed.model_copy(update={"listen": listen, "acme": config.acme})
+        self.waiting = needs_restart(self._fixed, config)
+        for line in self.waiting:
             log.warning("reload: %s", line)
         self.config = config
         self.handler.sites = sites

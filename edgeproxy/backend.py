@@ -238,8 +238,8 @@ class Backend:
     async def release(self, order: ReleaseOrder) -> Json:
         return await self._rollbacks.release(order)
 
-    async def reload(self) -> list[str]:
-        return await self._edge.reload()
+    async def reload(self) -> tuple[list[str], list[str]]:
+        return await self._edge.reload(), self._edge.waiting
 
     # --- ledger ---
 

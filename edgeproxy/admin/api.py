@@ -222,8 +222,8 @@ class AdminServer:
 
     async def _reload(self, request: web.Request) -> web.Response:
         await _body(request)
-        faults = await self._backend.reload()
-        return _json({"applied": not faults, "faults": faults}, 422 if faults else 200)
+        faults, waiting = await self._backend.reload()
+        return _json({"applied": not faults, "faults": faults, "restart": waiting}, 422 if faults else 200)
 
     async def _certificates(self, _: web.Request) -> web.Response:
         return _json({"certificates": await self._backend.certificates()})

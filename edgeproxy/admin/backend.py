@@ -108,8 +108,9 @@ class AdminBackend(Protocol):
         """
         ...
 
-    async def reload(self) -> list[str]:
-        """Read the configuration anew and apply it. The faults when it is refused (the old one goes on); empty when applied."""
+    async def reload(self) -> tuple[list[str], list[str]]:
+        """Read the configuration anew and apply it. The faults when it is refused (the old one goes on; empty when applied), and
+        a line for each key that was changed and waits for a restart."""
         ...
 
     async def certificates(self) -> list[Json]:

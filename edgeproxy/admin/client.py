@@ -89,7 +89,7 @@ class AdminClient:
         return self._ask("POST", "/api/v1/release", order)
 
     def reload(self) -> dict[str, Any]:
-        """`AdminBackend.reload`: {"applied", "faults"}."""
+        """`AdminBackend.reload`: {"applied", "faults", "restart"}."""
         try:
             return self._ask("POST", "/api/v1/reload", {})
         except AdminRefused as error:

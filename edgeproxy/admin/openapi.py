@@ -9,8 +9,12 @@ _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"typ
 _OBJECT = {"type": "object"}
 _FAULTS = {
     "type": "object",
-    "required": ["applied", "faults"],
-    "properties": {"applied": {"type": "boolean"}, "faults": {"type": "array", "items": {"type": "string"}}},
+    "required": ["applied", "faults", "restart"],
+    "properties": {
+        "applied": {"type": "boolean"},
+        "faults": {"type": "array", "items": {"type": "string"}},
+        "restart": {"type": "array", "items": {"type": "string"}},
+    },
 }
 _PURGE = {
     "type": "object",

@@ -244,6 +244,10 @@ def reload(data: Data = None, config: Config = None, json: AsJson = False) -> No
         for fault in faults:
             print_line(fault)
         complain("configuration refused, the old one goes on")
+    elif waiting := answer.get("restart"):
+        print_line("configuration applied, but not all of it: restart the edge for")
+        for line in waiting:
+            print_line(str(line))
     else:
         print_line("configuration applied")
     if faults:

@@ -78,7 +78,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     for table, key in fixed:
         before, after = getattr(getattr(old, table), key), getattr(getattr(new, table), key)
         if before != after:
-            changed.append(f"{table}.{key}: changes from {before} to {after} only with a restart")
+            values = "" if isinstance(before, tuple) or isinstance(after, tuple) else f" from {before} to {after}"
+            changed.append(f"{table}.{key}: changes{values} only with a restart")
     return changed
 
 

@@ -332,9 +332,10 @@ async def test_what_is_not_understood_is_refused_in_json(admin: Admin, path: str
 
 
 async def test_a_refused_reload_says_why_and_the_client_hands_it_on(admin: Admin) -> None:
-    assert await asyncio.to_thread(admin.client().reload) == {"applied": True, "faults": []}
-    admin.backend.faults = ["edge.node: 5 is not a node name"]
-    assert await asyncio.to_thread(admin.client().reload) == {"applied": False, "faults": ["edge.node: 5 is not a node name"]}
+    assert await asyncio.to_thread(admin.client().reload) == {"applied": True, "faults": [], "restart": []}
+    fault = "edge.node: 5 is not a node name"
+    admin.backend.faults = [fault]
+    assert await asyncio.to_thread(admin.client().reload) == {"applied": False, "faults": [fault], "restart": []}
 
 
 async def test_certificates_are_listed_and_renewed(admin: Admin) -> None:

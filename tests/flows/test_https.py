@@ -495,7 +495,7 @@ async def test_a_reload_adds_a_host_while_connections_go_on(tmp_path: Path) -> N
                 await socket.send_str("before")
                 assert await socket.receive_str() == "echo before"
                 edge.configure(site(running.url, "a.test", "b.test"), acme=ask_pebble(pebble))
-                assert await edge.command("reload") == {"applied": True, "faults": []}
+                assert await edge.command("reload") == {"applied": True, "faults": [], "restart": []}
                 assert (await edge.verified("b.test")).status == 200
                 await socket.send_str("after")
                 assert await socket.receive_str() == "echo after"
@@ -526,7 +526,7 @@ async def test_a_reload_brings_https_to_an_edge_that_had_none(tmp_path: Path) ->
             assert (await edge.plain("a.test")).status == 200
             assert await edge.certificates() == []
             edge.configure(site(running.url, "a.test"), acme=ask_pebble(pebble))
-            assert await edge.command("reload") == {"applied": True, "faults": []}
+            assert await edge.command("reload") == {"applied": True, "faults": [], "restart": []}
             assert (await edge.verified("a.test")).status == 200
             assert (await edge.plain("a.test")).status == 308
             assert "only with a restart" not in edge.log
@@ -601,7 +601,7 @@ async def test_sockets_of_both_ways_that_were_handed_over_wait_through_a_restart
                 try:
                     secure, moved = await waiting
                     assert (secure.status, moved.status) == (200, 308)
-                    assert await edge.command("reload") == {"applied": True, "faults": []}
+                    assert await edge.command("reload") == {"applied": True, "faults": [], "restart": []}
                     assert (await edge.ask("a.test")).status == 200
                     process.terminate()
                     assert await asyncio.to_thread(process.wait, PATIENCE) == 0

@@ -372,6 +372,10 @@ async def test_keys_that_need_a_restart_are_named_by_a_reload(tmp_path: Path) ->
         write_config(tmp_path, origin.url, edge='node = "edge-9"')
         running.signal(signal.SIGHUP)
         assert "edge.node" in await running.said("only with a restart")
+        # Whoever orders it by hand does not read the log; and it is so until the restart, not only the first time.
+        done = await asyncio.to_thread(command, "reload", "--data", str(running.edge.data))
+        assert done.returncode == 0
+        assert "edge.node: changes from edge-1 to edge-9 only with a restart" in done.stdout
 
 
 # --- the start ---

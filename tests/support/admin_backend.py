@@ -31,6 +31,7 @@ class StandInBackend:
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
         self.faults: list[str] = []
+        self.waiting: list[str] = []
         self.health: tuple[bool, dict[str, Any]] = (True, {"ledger": "ok", "store": "ok"})
         self.readiness: tuple[bool, dict[str, Any]] = (True, {"listening": "127.0.0.1:8080"})
         self.failure: Exception | None = None
@@ -120,9 +121,9 @@ class StandInBackend:
         released = {"height": 10, "kind": "node", "site": None, "value": None, "text": "every site"}
         return {"heights": [10], "released": [released]}
 
-    async def reload(self) -> list[str]:
+    async def reload(self) -> tuple[list[str], list[str]]:
         self.asked.append(("reload",))
-        return self.faults
+        return self.faults, self.waiting
 
     def service_workers(self) -> dict[str, Any]:
         receipts = {

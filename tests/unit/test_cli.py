@@ -435,6 +435,13 @@ def test_status_shows_the_rollbacks_in_force(command: Command, edge: StandInBack
 
 def test_reload_says_whether_the_file_was_applied(command: Command, edge: StandInBackend) -> None:
     assert command("reload") == (0, "configuration applied\n", "")
+    edge.waiting = ["ledger.quorum: changes from None to 2 only with a restart"]
+    assert command("reload") == (
+        0,
+        "configuration applied, but not all of it: restart the edge for\n"
+        "ledger.quorum: changes from None to 2 only with a restart\n",
+        "",
+    )
     edge.faults = ["edge.noed: unknown key; did you mean node?"]
     assert command("reload") == (
         2,

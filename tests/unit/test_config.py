@@ -676,6 +676,9 @@ def test_what_only_a_restart_can_change_is_said(write, tmp_path: Path) -> None:
         "edge.node: changes from edge-1 to other only with a restart",
         "ledger.batch_size: changes from 256 to 5 only with a restart",
     ]
+    validator = '[[ledger.validators]]\nvkey = "v.test+5a1c1bdc+BNy+AZonkvqCParcmefQsBm5E351eyM7rSxXhAG32yM3"\nurl = "http://v"\n'
+    new = load(write(validator.replace("v.test", "v1.test") + SITE))
+    assert needs_restart(old, new) == ["ledger.validators: changes only with a restart"]
     assert needs_restart(old, load(write(SITE.replace("9000", "9001")))) == []
 
 
