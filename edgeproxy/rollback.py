@@ -14,7 +14,7 @@ from edgeproxy.errors import RequestRefused
 from edgeproxy.exchange.survey import Scope, Survey, Surveyor
 from edgeproxy.ledger.drafts import ReleaseDraft, RollbackDraft
 from edgeproxy.ledger.fold import Version
-from edgeproxy.ledger.moments import AtHeight, parse_moment
+from edgeproxy.ledger.moments import AtHeight, before_all, parse_moment
 from edgeproxy.ledger.rollbacks import InForce
 from edgeproxy.storage.ledger_rows import height_at, time_of
 
@@ -42,14 +42,16 @@ class RollbackDesk:
             "absent": order.absent,
             "dry_run": order.dry_run,
         }
+        surveyor = Surveyor(self._edge.sequencer.fold, self._edge.handler.sites, self.has_body)
         if order.dry_run:
-            edge = self._edge
-            found = await Surveyor(edge.sequencer.fold, edge.handler.sites, self.has_body).survey(scope, to, LISTED)
+            found = await surveyor.survey(scope, to, LISTED)
             return {**told, **_survey_view(found)}
         now = self._edge.clock.now()
         draft = RollbackDraft(scope.site, scope.kind, scope.value, to, order.absent, now)
         (block,) = await self._edge.recorder.set_rollbacks(draft)
-        return {**told, "height": block.height}
+        # Counted when it is in force: whoever mistyped a prefix must not believe that the site is mended.
+        urls, then = await surveyor.covered(scope, to)
+        return {**told, "height": block.height, "covered": {"urls": urls, "then": then}}
 
     async def release(self, order: ReleaseOrder) -> Json:
         """`AdminBackend.release`."""
@@ -125,7 +127,7 @@ class RollbackDesk:
             raise RequestRefused(f"{text} is in the future")
         height = await self._edge.db.read(lambda connection: height_at(connection, size, moment.instant))
         if height is None:
-            raise RequestRefused(f"the ledger did not exist yet at {text}")
+            raise RequestRefused(before_all(text, await self._time_of(0)))
         return height
 
     async def _time_of(self, height: int) -> Instant | None:

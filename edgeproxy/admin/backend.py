@@ -93,10 +93,11 @@ class AdminBackend(Protocol):
     async def rollback(self, order: RollbackOrder) -> Json:
         """Append one rollback block, and wait until it is durable and in force. Raises `RequestRefused`.
 
-        {"height": of the block, "to", "to_time": ms, "scope": {"kind", "site", "value", "text"}, "absent", "dry_run"}; with
-        `dry_run` nothing is written, "height" is null, and there are "counts": {"urls", "changes", "differs", "same", "missing",
-        "erased"} and of each list at most 100: "changes": [{"url", "selecting", "now", "then", "differs"}], "missing": [url],
-        "erased": [{"url", "selecting", "then", "instead": height or null}].
+        {"height": of the block, "to", "to_time": ms, "scope": {"kind", "site", "value", "text"}, "absent", "dry_run",
+        "covered": {"urls": stored ones in the scope, "then": those of which something was stored at that height}}. With
+        `dry_run` nothing is written, "height" is null, and instead of "covered" there are "counts": {"urls", "changes",
+        "differs", "same", "missing", "erased"} and of each list at most 100: "changes": [{"url", "selecting", "now", "then",
+        "differs"}], "missing": [url], "erased": [{"url", "selecting", "then", "instead": height or null}].
         """
         ...
 

@@ -62,9 +62,9 @@ def preview(
 
 def _height_of(text: str) -> "HeightOf":
     from edgeproxy.clock import SystemClock
-    from edgeproxy.ledger.moments import AtHeight, parse_moment
+    from edgeproxy.ledger.moments import AtHeight, before_all, parse_moment
     from edgeproxy.recovery.snapshot import NoSnapshot
-    from edgeproxy.storage.ledger_rows import height_at
+    from edgeproxy.storage.ledger_rows import height_at, time_of
 
     try:
         moment = parse_moment(text, SystemClock().now())
@@ -76,9 +76,11 @@ def _height_of(text: str) -> "HeightOf":
             if moment.height >= size:
                 raise NoSnapshot(f"height {moment.height} is in the future: the newest block is {size - 1}")
             return moment.height
+        if moment.instant > SystemClock().now() + 1000:
+            raise NoSnapshot(f"{text} is in the future")
         height = height_at(connection, size, moment.instant)
         if height is None:
-            raise NoSnapshot(f"the ledger did not exist yet at {text}")
+            raise NoSnapshot(before_all(text, time_of(connection, 0)))
         return height
 
     return height_of

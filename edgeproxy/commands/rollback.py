@@ -3,6 +3,7 @@
 Owns: their flags and how the answers look. The running edge is asked; the origin need not be there.
 """
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 
 from edgeproxy.commands.operate import client
 from edgeproxy.commands.options import AsJson, Config, Data
-from edgeproxy.commands.printing import count_text, print_json, print_line, print_table, time_text, wrong_usage
+from edgeproxy.commands.printing import complain, count_text, print_json, print_line, print_table, time_text, wrong_usage
 
 To = Annotated[
     str,
@@ -50,7 +51,10 @@ def rollback(
         _print_survey(answer)
     else:
         print_line(f"block {answer.get('height')}: {_where(answer)} served as at {_then(answer)}")
-        print_line("`edgeproxy release` ends it; `edgeproxy status` shows what is in force")
+        _print_covered(answer)
+        flags = (("--site", site), ("--prefix", prefix), ("--data", data), ("--config", config))
+        given = shlex.join(["edgeproxy", "release", *(str(part) for flag in flags if flag[1] is not None for part in flag)])
+        print_line(f"`{given}` ends it; `edgeproxy status` shows what is in force")
 
 
 def release(site: Site = None, prefix: Prefix = None, data: Data = None, config: Config = None, json: AsJson = False) -> None:
@@ -107,8 +111,28 @@ def _then(answer: Mapping[str, Any]) -> str:
     return f"block {answer.get('to')}" + (f" ({time})" if time else "")
 
 
+def _print_covered(answer: Mapping[str, Any]) -> None:
+    """How much is served as then. One that covers nothing is most often a typing error, found out by nobody at night."""
+    covered: Mapping[str, int] = answer.get("covered", {})
+    urls, then = covered.get("urls", 0), covered.get("then", 0)
+    if not urls:
+        _complain_of_nothing(answer)
+        return
+    late = "is not found" if answer.get("absent") == "refuse" else None
+    rest = f"what was not stored then {late}" if late else "for what was not stored then the origin is asked"
+    print_line(f"{then} of {count_text(urls, 'stored URL')} are served as then; {rest}")
+
+
+def _complain_of_nothing(answer: Mapping[str, Any]) -> None:
+    scope = answer.get("scope")
+    begins = "begins with it" if isinstance(scope, dict) and scope.get("kind") == "prefix" else "is covered by it"
+    complain(f"nothing that is stored {begins}: {_where(answer)}; is it spelt as visitors ask for it?")
+
+
 def _print_survey(answer: Mapping[str, Any]) -> None:
     counts: Mapping[str, int] = answer.get("counts", {})
+    if not counts.get("urls"):
+        _complain_of_nothing(answer)
     print_line(f"{_where(answer)} as at {_then(answer)}; nothing was written")
     print_line(
         f"{count_text(counts.get('urls', 0), 'URL')}: {counts.get('changes', 0)} would change "

@@ -118,6 +118,18 @@ class Surveyor:
                     self._look(found, url, key, variants, to)
         return found
 
+    async def covered(self, scope: Scope, to: Height) -> tuple[int, int]:
+        """How many stored URLs `scope` covers, and of how many something was stored at height `to`. Bodies are not looked at."""
+        urls = then = 0
+        for number, url in enumerate(list(self._fold.by_url)):
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            variants = [versions for versions in self._fold.by_url[url].values() if versions[0].site in self._keys]
+            if variants and scope.covers(site := variants[0][0].site, primary_key(url, self._keys[site])):
+                urls += 1
+                then += any(versions[0].height <= to for versions in variants)
+        return urls, then
+
     def _look(self, found: Survey, url: str, key: str, variants: list[list[Version]], to: Height) -> None:
         found.counts["urls"] += 1
         rule = self._fold.rules.rolled_back(variants[0][0].site, key)

@@ -66,3 +66,9 @@ def _instant(found: re.Match[str], text: str) -> Instant:
         raise ValueError(f"{text!r} is no time that exists ({error}); allowed: {ALLOWED}") from None
     milliseconds = 999 if found["part"] is None else int(found["part"][:3].ljust(3, "0"))
     return Instant(max(0, round(moment.timestamp()) * 1000 + milliseconds))
+
+
+def before_all(text: str, first: Instant | None) -> str:
+    """What is said of a moment, given as `text`, before the first block, whose time is `first`; None when that is not known."""
+    begun = "" if first is None else f": its first block is of {datetime.fromtimestamp(first / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"the ledger did not exist yet at {text}{begun}"

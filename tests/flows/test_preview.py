@@ -107,10 +107,12 @@ async def test_what_cannot_be_previewed_is_refused_in_words(tmp_path: Path, caps
         await it.client.recorded("/")
         data = str(it.edge.config.edge.data)
     for arguments, status, words in (
+        (("--at", "2125-01-01T00:00:00Z"), 1, "2125-01-01T00:00:00Z is in the future"),
+        (("--at", "2001-01-01T00:00:00Z"), 1, "did not exist yet at 2001-01-01T00:00:00Z: its first block is of 20"),
         (("--at", "99"), 1, "height 99 is in the future: the newest block is 1"),
         (("--at", "noon"), 2, "neither a height nor a time"),
         (("--at", "0", "--listen", "0.0.0.0:0"), 2, "can be reached from other machines"),
         (("--at", "0", "--site", "nowhere.example"), 1, "stored are: *"),
     ):
-        assert cli.run(["preview", "--data", data, *arguments]) == status
+        assert await asyncio.to_thread(cli.run, ["preview", "--data", data, *arguments]) == status
         assert words in capsys.readouterr().err

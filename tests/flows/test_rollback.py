@@ -268,7 +268,7 @@ async def test_a_dry_run_lists_what_would_be_and_writes_nothing(tmp_path: Path) 
 ORDERS = [
     (("rollback", "--to", "999"), 1, "height 999 is in the future"),
     (("rollback", "--to", "2125-01-01T00:00:00Z"), 1, "is in the future"),
-    (("rollback", "--to", "2001-01-01T00:00:00Z"), 1, "the ledger did not exist yet"),
+    (("rollback", "--to", "2001-01-01T00:00:00Z"), 1, "did not exist yet at 2001-01-01T00:00:00Z: its first block is of 20"),
     (("rollback", "--to", "yesterday"), 2, "allowed: a height like 1204"),
     (("rollback", "--to", "0", "--prefix", "blog"), 2, "is not a prefix"),
     (("release",), 1, "nothing to release: no rollback is in force"),
@@ -283,6 +283,7 @@ async def test_orders_that_make_no_sense_are_refused_in_words(tmp_path: Path) ->
         assert it.edge.sequencer.head().size == 1
         now = await run(it, "rollback", "--to", "now")
         assert (now["to"], now["height"], now["scope"]["kind"]) == (0, 1, "node")
+        assert now["covered"] == {"urls": 0, "then": 0}
 
 
 async def test_a_version_that_fails_its_proof_gives_way_to_the_one_before(tmp_path: Path) -> None:

@@ -107,7 +107,8 @@ class StandInBackend:
         scope = {"kind": "node", "site": None, "value": None, "text": "every site"}
         told = {"to": 4, "to_time": 1_764_000_000_000, "scope": scope, "absent": order.absent, "dry_run": order.dry_run}
         if not order.dry_run:
-            return {"height": 9, **told}
+            covered = {"urls": 0, "then": 0} if order.prefix == "/blgo/" else {"urls": 8, "then": 7}
+            return {"height": 9, **told, "covered": covered}
         counts = {"urls": 203, "changes": 101, "differs": 1, "same": 1, "missing": 1, "erased": 1}
         change = {"url": "http://example.org/\x1b", "selecting": {}, "now": 8, "then": 3, "differs": True}
         erased = {"url": "http://example.org/lost", "selecting": {}, "then": 2, "instead": None}

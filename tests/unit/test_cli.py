@@ -391,8 +391,20 @@ def test_a_rollback_reaches_the_edge_as_meant_and_says_what_is_served_now(comman
     status, out, _ = command("rollback", "--to", "15m ago", "--site", "example.org", "--prefix", "/blog/", "--strict")
     assert (status, edge.asked) == (0, [("rollback", RollbackOrder("15m ago", "example.org", "/blog/", "refuse"))])
     assert out.splitlines()[0] == "block 9: every site served as at block 4 (2025-11-24 16:00:00 UTC)"
+    assert out.splitlines()[1:] == [
+        "7 of 8 stored URLs are served as then; what was not stored then is not found",
+        "`edgeproxy release --site example.org --prefix /blog/` ends it; `edgeproxy status` shows what is in force",
+    ]
     status, out, _ = command("rollback", "--to", "4", "--json")
     assert json.loads(out)["height"] == 9
+    _, out, _ = command("rollback", "--to", "4", "--data", "edgeproxy-data")
+    assert out.splitlines()[1:] == [
+        "7 of 8 stored URLs are served as then; for what was not stored then the origin is asked",
+        "`edgeproxy release --data edgeproxy-data` ends it; `edgeproxy status` shows what is in force",
+    ]
+    # One that covers nothing is in force all the same, and the operator has to know that the site is as it was.
+    status, _, err = command("rollback", "--to", "4", "--prefix", "/blgo/")
+    assert (status, "nothing that is stored is covered by it: every site" in err) == (0, True)
     assert command("release") == (0, "block 10: every site released\n", "")
     refused = "edgeproxy: nothing to release: no rollback is in force\n"
     assert command("release", "--site", "nowhere.example") == (1, "", refused)

@@ -66,6 +66,14 @@ def test_a_scope_covers_what_the_rule_will(scope: Scope, covered: bool) -> None:
     assert (fold.rules.rolled_back(SITE, A) is not None) is covered
 
 
+async def test_what_a_scope_covers_is_counted_and_how_much_of_it_was_there_then() -> None:
+    surveyor = Surveyor(folded(A, B, A, B, C), sites(), there())  # type: ignore[arg-type]
+    assert await surveyor.covered(Scope("node", "", ""), Height(4)) == (3, 2)
+    assert await surveyor.covered(Scope("site", SITE, SITE), Height(1)) == (3, 1)
+    assert await surveyor.covered(Scope("prefix", "", "/a"), Height(4)) == (1, 1)
+    assert await surveyor.covered(Scope("prefix", "", "/nothing/"), Height(4)) == (0, 0)
+
+
 async def test_a_survey_counts_everything_and_lists_up_to_its_limit() -> None:
     fold = folded(A, B, A, B, B, C, C)
     everything = Scope("node", "", "")
