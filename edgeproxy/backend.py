@@ -105,7 +105,7 @@ class Backend:
 
     def _site_status(self, site: Site) -> Json:
         counters = self._edge.metrics.site(site.name)
-        requests = counters.exchanges
+        requests = counters.exchanges - counters.own
         served = counters.hits + counters.stale + counters.revalidated
         configured = next((each for each in self._edge.config.sites if each.name == site.name), None)
         return {
@@ -113,6 +113,7 @@ class Backend:
             "hosts": list(site.hosts),
             "origins": [{"url": str(url), "state": "configured"} for url in (configured.origins if configured else ())],
             "requests": requests,
+            "own": counters.own,
             "hits": counters.hits,
             "stale": counters.stale,
             "errors": counters.failed,

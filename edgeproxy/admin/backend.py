@@ -66,7 +66,9 @@ class AdminBackend(Protocol):
 
         {"node", "version", "pid", "uptime_seconds", "draining", "connections", "listen": ["127.0.0.1:8080"],
         "config": path or null,
-        "sites": [{"name", "hosts": [], "origins": [{"url", "state"}], "requests", "hits", "stale", "errors", "hit_ratio"}],
+        "sites": [{"name", "hosts": [], "origins": [{"url", "state"}], "requests", "hits", "stale", "errors", "hit_ratio",
+        "own"}], where "own" counts the answers of the edge itself (below /.edge/), not in "requests"; "hit_ratio" is of all that
+        was served from the store: fresh, stale, or confirmed by the origin,
         "store": {"objects", "memory_used", "memory_limit", "disk_used", "disk_limit"}  (bytes),
         "ledger": the answer of `ledger_head` and "pending": blocks not yet committed,
         "rollbacks": in force, the newest first: [{"height", "time": ms, "to", "to_time": ms, "absent", "kind", "site", "value"}],

@@ -122,7 +122,7 @@ class Answerer:
         elif exchange.site.memento and self._mementos.covers(exchange):
             await self._mementos.answer(exchange)
         elif request.target.startswith("/.edge/") or request.target == "/.edge":
-            exchange.outcome = "own"
+            exchange.outcome = exchange.reason = "own"
             await self._own.edge_path(exchange)
         elif via_loops(request.fields, ask.VIA_NAME):
             exchange.outcome = "refused"
@@ -131,7 +131,7 @@ class Answerer:
             exchange.outcome = "refused"
             await self._own.page(exchange, 405, allow=True)
         elif request.method == "OPTIONS" and (request.target == "*" or max_forwards(request) == 0):
-            exchange.outcome = "own"
+            exchange.outcome = exchange.reason = "own"
             await self._own.options(exchange)
         elif request.upgrade is not None and request.upgrade.lower() != "h2c":
             exchange.outcome, exchange.reason = "passed", Reason.UPGRADE

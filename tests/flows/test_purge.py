@@ -230,6 +230,12 @@ async def test_purge_explain_status_and_ledger_on_the_command_line(tmp_path: Pat
         assert (status["ledger"]["size"], status["ledger"]["pending"]) == (6, 0)
         (site,) = status["sites"]
         assert (site["name"], site["requests"] >= 6, site["hits"] >= 3) == ("*", True, True)
+        # Auditors and validators ask for the ledger all day long; what visitors get from the store is another matter.
+        for _ in range(3):
+            assert (await it.client.ask("/.edge/ledger/checkpoint")).status == 200
+        (asked,) = (await cli(it, "status"))["sites"]
+        assert {**asked, "own": 0} == {**site, "own": 0}
+        assert asked["own"] == site["own"] + 3
 
         head = await cli(it, "ledger", "head")
         assert {"origin", "size", "root", "vkey", "final_size"} <= head.keys()
