@@ -47,15 +47,13 @@ def wrong_usage(text: str) -> NoReturn:
 
 def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
     """Names and values under a title; values that are None are left out."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim")
-    grid.add_column(overflow="fold")
-    for name, value in facts:
-        if value is not None:
-            grid.add_row(name, Text(clean(str(value))))
+    rows = [(name, clean(str(value))) for name, value in facts if value is not None]
+    wide = max((len(name) for name, _ in rows), default=0)
     console = _console()
-    console.print(Text(clean(title), style="bold"))
-    console.print(grid)
+    console.print(Text(clean(title), style="bold"), soft_wrap=True)
+    for name, value in rows:
+        # One line each, that the terminal may wrap: a key that is copied from two lines of ours is no key.
+        console.print(Text.assemble((f"{name:<{wide}}  ", "dim"), value), soft_wrap=True)
 
 
 def print_table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
