@@ -16,6 +16,7 @@ from edgeproxy.commands.options import AsJson, Config, Data, data_folder
 from edgeproxy.commands.printing import (
     answer_no,
     bytes_text,
+    complain,
     print_facts,
     print_json,
     print_line,
@@ -24,6 +25,8 @@ from edgeproxy.commands.printing import (
     wrong_usage,
 )
 from edgeproxy.errors import ProofRefused
+from edgeproxy.ledger.notes import NO_KNOWN_KEY
+from edgeproxy.sequencer.final import FINAL_FILE
 
 if TYPE_CHECKING:
     from edgeproxy.commands.auditing import Asked, Trust
@@ -207,6 +210,8 @@ def prove(
         print_line("the body is not there any more: the proof is about block and head")
     if cosigners_of(evidence):
         print_line(f"its checkpoint is final: cosigned by {', '.join(cosigners_of(evidence))}")
+    elif (folder / FINAL_FILE).exists():
+        print_line("its checkpoint is not final: no quorum of the validators has cosigned one with this block (edgeproxy status)")
     print_line(f"check it anywhere: edgeproxy ledger verify {written[0].name} --key {log}")
 
 
@@ -301,7 +306,11 @@ def verify(
 def _verify_url(asked: "Asked", *, json: bool) -> None:
     from edgeproxy.commands.auditing import audit_url, print_remote, remote_view
 
-    report = asyncio.run(audit_url(asked, show=not json))
+    try:
+        report = asyncio.run(audit_url(asked, show=not json))
+    except KeyboardInterrupt:
+        complain("interrupted; what was checked so far is kept: run it again, and it goes on")
+        raise
     if json:
         print_json(remote_view(report, asked.trust, asked.url))
     else:
@@ -326,7 +335,13 @@ def _verify_file(file: Path, trust: "Trust", *, json: bool) -> None:
         if json:
             print_json({"ok": False, "fault": str(error)})
             raise typer.Exit(1) from None
-        answer_no(f"the proof does not hold: {error}")
+        complain(f"the proof does not hold: {error}")
+        if isinstance(error, ProofRefused) and error.text == NO_KNOWN_KEY:
+            complain(
+                "if the log has changed its key: a proof of before is checked with the key of then (--key), and a later one "
+                f"with any older key while {file.with_suffix('.rotations').name} is beside it"
+            )
+        raise typer.Exit(1) from None
     if json:
         print_json(proof_view(proven, quorum))
     else:

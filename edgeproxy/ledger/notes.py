@@ -22,6 +22,10 @@ MAX_NOTE = 1 << 19
 """Bytes; room for a hundred signatures with ML-DSA-44, of 3.3 kB each."""
 MAX_SIGNATURES = 100
 
+NO_KNOWN_KEY = "note has no signature of a known key"
+_NAMED = 4
+"""Of the keys that signed, and of those that were looked for, so many are named in a refusal."""
+
 _START = "\u2014 "
 
 
@@ -121,7 +125,10 @@ def open_note(note: Note, verifiers: Sequence[Verifier]) -> tuple[Vouched, ...]:
         if verifier is not None:
             vouched.append(Vouched(verifier, verifier.verify(message, line.blob)))
     if not vouched:
-        raise ProofRefused("note has no signature of a known key")
+        signed, wanted = (
+            ", ".join(f"{key.name}+{key.key_id.hex()}" for key in keys[:_NAMED]) for keys in (note.signatures, verifiers)
+        )
+        raise ProofRefused(NO_KNOWN_KEY, signed_by=signed, known=wanted)
     return tuple(vouched)
 
 

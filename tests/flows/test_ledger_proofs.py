@@ -148,6 +148,9 @@ def test_a_key_is_never_taken_from_the_proof(run: Command, folder: Path, tmp_pat
     other = Signer("edge-1/.edge/ledger", bytes(range(32))).verifier
     status, _, err = run("verify", "page.tlog-proof", "--key", str(other))
     assert (status, "no signature of a known key" in err) == (1, True)
+    own, another = ("+".join(key.split("+")[:2]) for key in (_vkey(folder), str(other)))
+    assert f"signed_by={own}, known={another}" in err
+    assert "if the log has changed its key" in err
     renamed = Signer("other/.edge/ledger", bytes(range(32))).verifier
     assert run("verify", "page.tlog-proof", "--key", str(renamed))[0] == 1
 
@@ -217,12 +220,12 @@ def test_the_final_checkpoint_goes_into_the_proof_when_it_covers_the_page(
     assert (tmp_path / "page.tlog-proof").read_bytes().endswith(note)
     assert json.loads(run("prove", PAGE, "-o", "page.tlog-proof", "--json", data=data)[1])["cosigned_by"] == ["w.example"]
     assert run("verify", "page.tlog-proof", data=data)[0] == 0
-    # a newer page, a note of another tree or key, nonsense: the newest checkpoint does
-    assert "final" not in run("prove", LARGE, "-o", "page.tlog-proof", data=data)[1]
+    # a newer page, a note of another tree or key, nonsense: the newest checkpoint does, and it is said
+    assert "its checkpoint is not final" in run("prove", LARGE, "-o", "page.tlog-proof", data=data)[1]
     for wrong in ((100, key, bytes(32)), (100, Signer(key.name, b"\5" * 32), None), (9_999, key, None)):
         finish(*wrong)
         status, out, _ = run("prove", PAGE, "-o", "page.tlog-proof", data=data)
-        assert (status, "final" in out) == (0, False)
+        assert (status, "final: cosigned" in out, "its checkpoint is not final" in out) == (0, False, True)
     keep_final(data, b"nonsense")
     assert run("prove", PAGE, "-o", "page.tlog-proof", data=data)[0] == 0
 
