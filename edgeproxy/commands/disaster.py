@@ -27,8 +27,9 @@ from edgeproxy.commands.printing import (
     print_line,
     wrong_usage,
 )
-from edgeproxy.errors import ProofRefused, StartError
+from edgeproxy.errors import EdgeError, ProofRefused, StartError
 from edgeproxy.ledger.note_keys import Verifier, parse_verifier
+from edgeproxy.ledger.notes import NO_KNOWN_KEY
 
 if TYPE_CHECKING:
     from edgeproxy.recovery.restore import Outcome, Restore, Source
@@ -104,7 +105,10 @@ def export(
             }
         )
         return
-    print_line(f"wrote {file}: {count_text(report.size, 'block')}, {report.bodies} bodies ({bytes_text(report.body_bytes)})")
+    what = f"heads and bodies of blocks {since} to {report.size - 1}" if since else count_text(report.size, "block")
+    print_line(f"wrote {file}: {what}, {report.bodies} bodies ({bytes_text(report.body_bytes)})")
+    if since:
+        print_line("it is an addition to an export of the blocks before: restore takes it with another --from behind that")
     if report.without_heads:
         complain(f"{count_text(len(report.without_heads), 'stored head')} could not be read; edgeproxy ledger verify says more")
     if report.without_bodies and bodies:
@@ -133,6 +137,7 @@ def restore(
 ) -> None:
     """Rebuild an empty data folder from an export or from a living edge, verifying all of it. Interrupted, run it again."""
     from edgeproxy.recovery.restore import Restore
+    from edgeproxy.recovery.staging import STAGING_FILE
 
     urls = [source for source in sources if source.startswith(("http://", "https://"))]
     if urls and len(sources) > 1:
@@ -143,9 +148,21 @@ def restore(
     if urls and trusted is None and not trust_first_use and admin_token is None:
         wrong_usage("whose ledger is it? Give its key with --key (on that edge: edgeproxy ledger head), or --trust-first-use")
     token = _token(admin_token) if admin_token is not None else None
-    with _bars(show=not json) as move:
-        work = Restore(data_folder(data, config), trusted, True, _say_key, move)
-        outcome = asyncio.run(_restore(work, sources, token))
+    folder = data_folder(data, config)
+    try:
+        with _bars(show=not json) as move:
+            work = Restore(folder, trusted, True, _say_key, move)
+            outcome = asyncio.run(_restore(work, sources, token))
+    except KeyboardInterrupt:
+        complain(f"interrupted; what was taken so far is kept in {folder}: run it again, and it goes on")
+        raise
+    except EdgeError as error:
+        complain(str(error))
+        if isinstance(error, ProofRefused) and error.text == NO_KNOWN_KEY:
+            complain("the source is of another log than --key, or its key is older than yours: compare the two")
+        elif (folder / STAGING_FILE).exists() and not isinstance(error, StartError):
+            complain(f"what was proved so far is kept in {folder}: run it again, with a whole source, and it goes on")
+        raise typer.Exit(1) from None
     _print_outcome(outcome, json=json)
 
 

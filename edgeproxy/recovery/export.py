@@ -110,6 +110,9 @@ class _Export:
                 if note is None:
                     raise ProofRefused("ledger has no checkpoint yet; it gets one at the next start of the edge")
                 stated = open_checkpoint(note, signer.verifier, signer.name).checkpoint
+                if self._wanted.since >= stated.size:
+                    newest = stated.size - 1
+                    raise ProofRefused("export would begin behind the newest block", since=self._wanted.since, newest=newest)
                 self._begin(note, stated, signer)
                 self._blocks(connection, stated)
                 self._responses(connection, stated)

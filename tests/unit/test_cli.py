@@ -20,9 +20,12 @@ from edgeproxy import cli
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.backend import PurgeKind, PurgeOrder, RollbackOrder
 from edgeproxy.admin.presence import Running, announce, ensure_token
-from edgeproxy.commands.printing import bytes_text, clean, percent_text, seconds_text, time_text
+from edgeproxy.commands.printing import bytes_text, clean, percent_text, print_facts, seconds_text, time_text
 from edgeproxy.errors import StartError
+from edgeproxy.ledger.note_keys import Signer
+from edgeproxy.storage.bodies import BodyStore
 from tests.support.admin_backend import ROOT, StandInBackend
+from tests.support.ledgers import Ledger
 
 Command = Callable[..., tuple[int, str, str]]
 SITE = '[[site]]\nhosts = ["example.org"]\norigins = ["http://127.0.0.1:9000"]\n'
@@ -562,3 +565,60 @@ def test_status_shows_who_was_saved(command: Command, edge: StandInBackend) -> N
             assert shown in " ".join(out.split()), out
     status, out, _ = command("sw", "status", "--json")
     assert json.loads(out)["sites"][0]["receipts"]["served"] == 2
+
+
+def _interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_goes_on_when_it_is_run_again_says_so_when_it_is_interrupted_or_fails(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    key = "--key", str(Signer("log.test/.edge/ledger", bytes(32)).verifier)
+    (tmp_path / "damaged").write_bytes(b"no export")
+    status, out, err = command("restore", "--from", "damaged", *key, "--data", "new")
+    assert (status, out) == (1, "")
+    assert (
+        err.splitlines()[-1]
+        == "edgeproxy: what was proved so far is kept in new: run it again, with a whole source, and it goes on"
+    )
+    monkeypatch.setattr("edgeproxy.commands.disaster._restore", _interrupted)
+    monkeypatch.setattr("edgeproxy.commands.auditing.audit_url", _interrupted)
+    for line, said in (
+        (
+            ("restore", "--from", "http://a", *key, "--data", "new"),
+            "what was taken so far is kept in new: run it again, and it goes on",
+        ),
+        (("ledger", "verify", "--url", "http://a", *key), "what was checked so far is kept: run it again, and it goes on"),
+    ):
+        assert command(*line) == (130, "", f"edgeproxy: interrupted; {said}\n")
+
+
+def test_a_key_stays_in_one_line_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there to be copied; the terminal breaks the line without breaking what is copied."""
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_facts("title", [("signed by", "k" * 70), ("none", None), ("size", 3)])
+    assert capsys.readouterr().out == f"title\nsigned by  {'k' * 70}\nsize       3\n"
+
+
+@pytest.mark.parametrize("since", ["3", "99"])
+def test_an_addition_to_an_export_says_what_is_in_it_and_has_to_have_something(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, since: str
+) -> None:
+    async def fill() -> None:
+        async with Ledger(tmp_path / "data", BodyStore(tmp_path / "data")) as ledger:
+            await ledger.fill(5)
+
+    asyncio.run(fill())
+    status, out, err = command("ledger", "export", "later.warc.gz", "--since", since, "--data", "data")
+    if since == "99":
+        assert (status, out) == (1, "")
+        assert err == "edgeproxy: export would begin behind the newest block (since=99, newest=5)\n"
+        assert not (tmp_path / "later.warc.gz").exists()
+    else:
+        assert status == 0
+        assert out.startswith("wrote later.warc.gz: heads and bodies of blocks 3 to 5, 3 bodies (")
+        assert "an addition to an export of the blocks before" in out
