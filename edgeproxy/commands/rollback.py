@@ -113,7 +113,9 @@ def _then(answer: Mapping[str, Any]) -> str:
 
 def _print_covered(answer: Mapping[str, Any]) -> None:
     """How much is served as then. One that covers nothing is most often a typing error, found out by nobody at night."""
-    covered: Mapping[str, int] = answer.get("covered", {})
+    covered = answer.get("covered")
+    if not isinstance(covered, dict):
+        return  # an edge of an older version than this command
     urls, then = covered.get("urls", 0), covered.get("then", 0)
     if not urls:
         _complain_of_nothing(answer)

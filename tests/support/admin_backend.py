@@ -32,6 +32,7 @@ class StandInBackend:
         self.asked: list[tuple[Any, ...]] = []
         self.faults: list[str] = []
         self.waiting: list[str] = []
+        self.is_old = False
         self.health: tuple[bool, dict[str, Any]] = (True, {"ledger": "ok", "store": "ok"})
         self.readiness: tuple[bool, dict[str, Any]] = (True, {"listening": "127.0.0.1:8080"})
         self.failure: Exception | None = None
@@ -108,7 +109,7 @@ class StandInBackend:
         told = {"to": 4, "to_time": 1_764_000_000_000, "scope": scope, "absent": order.absent, "dry_run": order.dry_run}
         if not order.dry_run:
             covered = {"urls": 0, "then": 0} if order.prefix == "/blgo/" else {"urls": 8, "then": 7}
-            return {"height": 9, **told, "covered": covered}
+            return {"height": 9, **told, **({} if self.is_old else {"covered": covered})}
         counts = {"urls": 203, "changes": 101, "differs": 1, "same": 1, "missing": 1, "erased": 1}
         change = {"url": "http://example.org/\x1b", "selecting": {}, "now": 8, "then": 3, "differs": True}
         erased = {"url": "http://example.org/lost", "selecting": {}, "then": 2, "instead": None}

@@ -405,6 +405,11 @@ def test_a_rollback_reaches_the_edge_as_meant_and_says_what_is_served_now(comman
         "7 of 8 stored URLs are served as then; for what was not stored then the origin is asked",
         "`edgeproxy release --data edgeproxy-data` ends it; `edgeproxy status` shows what is in force",
     ]
+    # An edge that was not restarted yet after an update does not count.
+    edge.is_old = True
+    _, out, err = command("rollback", "--to", "4")
+    assert (len(out.splitlines()), err) == (2, "")
+    edge.is_old = False
     # One that covers nothing is in force all the same, and the operator has to know that the site is as it was.
     status, _, err = command("rollback", "--to", "4", "--prefix", "/blgo/")
     assert (status, "nothing that is stored is covered by it: every site" in err) == (0, True)
