@@ -49,6 +49,8 @@ def print_report(report: AuditReport) -> None:
         complain(str(fault))
     hidden = len(others) - len(shown)
     complain(count_text(len(report.faults), "fault") + (f", {hidden} of them not shown (--json shows all)" if hidden else ""))
+    if first.kind in _OF_BODIES or shown:
+        complain("a body that fails is never sent: a running edge takes the version before it, and asks the origin for a new one")
 
 
 def report_view(report: AuditReport) -> dict[str, Any]:
@@ -67,4 +69,4 @@ def report_view(report: AuditReport) -> dict[str, Any]:
 
 def _fault_view(fault: Fault) -> dict[str, Any]:
     body = fault.digest.hex() if fault.digest is not None else None
-    return {"kind": fault.kind, "height": fault.height, "body": body, "text": fault.text}
+    return {"kind": fault.kind, "height": fault.height, "body": body, "url": fault.url or None, "text": fault.text}

@@ -62,16 +62,21 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong. `height` is that of the block concerned, `digest` that of the body."""
+    """One thing that is wrong. `height` is that of the block concerned, for a body the newest that names it; `digest` that of the
+    body, and `url`, where it is known, the page whose it is."""
 
     kind: FaultKind
     height: Height | None
     digest: Digest | None
     text: str
+    url: str = ""
 
     def __str__(self) -> str:
-        where = f" block {self.height}" if self.height is not None else ""
-        return f"{self.kind}{where}{' body ' + self.digest.hex() if self.digest else ''}: {self.text}"
+        where = [] if self.kind is FaultKind.BLOCK and self.height is not None else [str(self.kind)]
+        where += [f"block {self.height}"] if self.height is not None else []
+        where += [f"body {self.digest.hex()}"] if self.digest else []
+        where += [f"of {self.url}"] if self.url else []
+        return f"{' '.join(where)}: {self.text}"
 
 
 class RawRow(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from edgeproxy.ledger.checkpoint import open_checkpoint
 from edgeproxy.ledger.chunks import BodyHasher, root_of_chunks
 from edgeproxy.ledger.digests import DIGEST_SIZE
 from edgeproxy.ledger.drafts import BodyRef
+from edgeproxy.ledger.fold import Version
 from edgeproxy.ledger.replay import Account, Fault, FaultKind, Replay, Restored, TreeHead
 from edgeproxy.sequencer.helpers import Helpers, helpers_for
 from edgeproxy.sequencer.recovery import replay_signed
@@ -240,6 +241,23 @@ def _bodies(work: _Audit, account: Account) -> None:
             where = "quarantined" if (shards.quarantine / ref.digest.hex()).exists() else "missing"
             work.fault(FaultKind.BODY_MISSING, f"body is {where}", ref.digest)
     work.report_progress(Progress("bodies", len(found), len(found)))
+    _name_pages(work, account)
+
+
+def _name_pages(work: _Audit, account: Account) -> None:
+    """Say of which page a body is: its digest tells nobody what is damaged."""
+    asked = {fault.digest for fault in work.faults if fault.digest is not None}
+    if not asked:
+        return
+    pages: dict[Digest, Version] = {}
+    for variants in account.fold.by_url.values():
+        for version in (version for versions in variants.values() for version in versions):
+            digest = version.body.digest
+            if digest in asked and (digest not in pages or pages[digest].height < version.height):
+                pages[digest] = version
+    for place, fault in enumerate(work.faults):
+        if fault.digest is not None and (page := pages.get(fault.digest)) is not None:
+            work.faults[place] = replace(fault, height=page.height, url=page.url)
 
 
 def _body_files(folder: Path) -> Iterator[tuple[Digest, Path]]:
