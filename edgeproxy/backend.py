@@ -20,7 +20,7 @@ from edgeproxy.errors import RequestRefused, StoreError
 from edgeproxy.exchange.cache import Found
 from edgeproxy.exchange.index import Entry
 from edgeproxy.exchange.site import Site
-from edgeproxy.exchange.standing import Standing, standings, versions_of
+from edgeproxy.exchange.standing import Standing, namesakes, standings, versions_of
 from edgeproxy.ledger.block import Rotate, decode
 from edgeproxy.ledger.checkpoint import read_checkpoint
 from edgeproxy.ledger.drafts import PurgeDraft, PurgeNames, StoredNames, decode_names
@@ -273,7 +273,9 @@ class Backend:
         site = self._edge.handler.sites.find(f"[{host}]" if ":" in host else host)
         key = primary_key(url, site.keys if site is not None else NO_RULES)
         erased = fold.erased_at({url, key}, {*fold.sites(), *(site.name for site in self._edge.handler.sites.sites)})
-        return history_view(url, await self._standings(url, versions_of(fold, url, key)[::-1][:limit]), erased)
+        versions = versions_of(fold, url, key)[::-1][:limit]
+        near = [] if versions or erased is not None else namesakes(fold, key)
+        return history_view(url, await self._standings(url, versions), erased, near)
 
     async def ledger_erase(self, url: str, everywhere: bool, dry_run: bool) -> Json:
         edge, site = self._edge, self._site_of(url)

@@ -166,7 +166,8 @@ class AdminBackend(Protocol):
 
         {"url", "versions": [{"height", "time": ms, "op", "site", "status", "body": hex, "length", "selecting": {}, "trace",
         "body_there", "served", "why": text or null}]}; none for an unknown URL.
-        "erased": height of the block since which older ones are gone for good, or null.
+        "erased": height of the block since which older ones are gone for good, or null. "near": where there is no version, at
+        most three URLs that have one, with this path at another scheme, host or port.
         """
         ...
 

@@ -79,9 +79,9 @@ def block_view(block: Block, names: Names | None, standing: Standing | None = No
     }
 
 
-def history_view(url: str, versions: Sequence[Standing], erased: int | None = None) -> Json:
+def history_view(url: str, versions: Sequence[Standing], erased: int | None = None, near: Sequence[str] = ()) -> Json:
     """`AdminBackend.ledger_history`, in the order given."""
-    return {"url": url, "versions": [version_view(standing) for standing in versions], "erased": erased}
+    return {"url": url, "versions": [version_view(standing) for standing in versions], "erased": erased, "near": list(near)}
 
 
 def erasing_view(url: str, found: Erasing, heights: Sequence[int], left: Sequence[str]) -> Json:

@@ -15,7 +15,7 @@ from edgeproxy.caching.key import primary_key
 from edgeproxy.caching.model import Digest
 from edgeproxy.config import Edge
 from edgeproxy.errors import Corrupt
-from edgeproxy.exchange.standing import Standing, standings, versions_of
+from edgeproxy.exchange.standing import Standing, namesakes, standings, versions_of
 from edgeproxy.ledger.block import decode
 from edgeproxy.ledger.drafts import StoredNames, decode_names
 from edgeproxy.ledger.fold import Fold, Version
@@ -81,7 +81,9 @@ class LedgerAtRest:
         key = primary_key(url)
         # Which sites are configured is not known here; one is named by its first host.
         erased = fold.erased_at({url, key}, {*fold.sites(), urlsplit(url).hostname or "", "*"})
-        return history_view(url, self._standings(fold, url, versions_of(fold, url, key)[::-1][:limit]), erased)
+        versions = versions_of(fold, url, key)[::-1][:limit]
+        near = [] if versions or erased is not None else namesakes(fold, key)
+        return history_view(url, self._standings(fold, url, versions), erased, near)
 
 
     def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:

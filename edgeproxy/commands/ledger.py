@@ -129,7 +129,10 @@ def history(
         return
     erased = answer.get("erased")
     if not versions:
-        answer_no(f"the ledger has no version of {url}" if erased is None else f"{url} was erased in block {erased}")
+        complain(f"the ledger has no version of {url}" if erased is None else f"{url} was erased in block {erased}")
+        if near := answer.get("near"):
+            complain(f"it has the same path at {', '.join(map(str, near))}")
+        raise typer.Exit(1)
     print_table(
         ("", "block#", "time", "op", "status#", "length#", "body", "content", "trace", "selected by", "served now"),
         [

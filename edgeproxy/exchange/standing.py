@@ -5,6 +5,7 @@ Owns: that account, for a running edge and for a data folder at rest. Must not r
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from edgeproxy.caching.model import Height, Mark
 from edgeproxy.ledger.fold import Fold, Version
@@ -31,6 +32,16 @@ def versions_of(fold: Fold, url: str, key: str) -> list[Version]:
     """All versions of `url`, oldest first: those of its primary `key`, and those that an older edge wrote under this spelling."""
     found = [version for spelling in {key, url} for version in fold.history(spelling)]
     return sorted(found, key=lambda version: version.height)
+
+
+def namesakes(fold: Fold, url: str, most: int = 3) -> list[str]:
+    """URLs with a version and the path of `url`, at another scheme, host or port: what visitors ask for is easily mistaken."""
+    path = _path(url)
+    return list(islice((known for known in fold.by_url if known != url and _path(known) == path), most))
+
+
+def _path(url: str) -> str:
+    return url.partition("://")[2].partition("/")[2].rstrip("/")
 
 
 def standings(fold: Fold, key: str, versions: Sequence[Version], traces: Mapping[int, str], has_body: HasBody) -> list[Standing]:

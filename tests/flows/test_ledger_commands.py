@@ -96,6 +96,8 @@ def test_the_history_at_rest_is_newest_first_and_limited(command: Command) -> No
     assert [version["height"] for version in json.loads(out)["versions"]] == [7, 6]
     assert [version["height"] for version in json.loads(command("history", PAGE, "--limit", "1", "--json")[1])["versions"]] == [7]
     assert command("history", f"{PAGE}/none")[0] == 1
+    status, _, err = command("history", PAGE.replace("http://", "https://"))
+    assert (status, f"it has the same path at {PAGE}" in err) == (1, True)
 
 
 def test_a_ledger_that_holds_is_verified_with_status_0(command: Command, ledger: tuple[Path, Head]) -> None:

@@ -168,7 +168,7 @@ class StandInBackend:
     async def ledger_history(self, url: str, limit: int) -> dict[str, Any]:
         self.asked.append(("history", url, limit))
         if not url.endswith("/page"):
-            return {"url": url, "versions": []}
+            return {"url": url, "versions": [], "near": ["http://example.org:8080/no"] if url.endswith("/no") else []}
         version = {"height": 3, "time": 1_764_000_000_000, "op": "store", "status": 200, "body": "ab" * 32, "length": 5120}
         return {"url": url, "versions": [{**version, "selecting": {}}]}
 

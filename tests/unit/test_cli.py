@@ -512,8 +512,11 @@ def test_ledger_answers_come_from_the_running_edge(command: Command, edge: Stand
     assert command("ledger", "history", "http://example.org/no") == (
         1,
         "",
-        "edgeproxy: the ledger has no version of http://example.org/no\n",
+        "edgeproxy: the ledger has no version of http://example.org/no\n"
+        "edgeproxy: it has the same path at http://example.org:8080/no\n",
     )
+    _, _, err = command("ledger", "history", "http://example.org/other")
+    assert err == "edgeproxy: the ledger has no version of http://example.org/other\n"
     status, out, _ = command("ledger", "history", "http://example.org/no", "--json")
     assert (status, json.loads(out)["versions"]) == (1, [])
     assert command("ledger", "history", "page")[0] == 2

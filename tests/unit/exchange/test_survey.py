@@ -5,7 +5,7 @@ import pytest
 from edgeproxy.caching.key import KeyRules
 from edgeproxy.caching.model import Height, Policy
 from edgeproxy.exchange.site import Site, Sites
-from edgeproxy.exchange.standing import served, standings
+from edgeproxy.exchange.standing import namesakes, served, standings
 from edgeproxy.exchange.survey import Change, Erased, Scope, Surveyor
 from edgeproxy.ledger.block import Block, Place, seal
 from edgeproxy.ledger.digests import ZERO, sha256
@@ -126,3 +126,11 @@ def test_the_newest_version_says_why_none_is_served() -> None:
     found = standings(fold, A, versions, {1: "t" * 32}, there(1))  # type: ignore[arg-type]
     assert [(one.served, one.why) for one in found] == [(False, "purged for good"), (False, None)]
     assert [(one.trace, one.body_there) for one in found] == [("", True), ("t" * 32, False)]
+
+
+def test_a_page_that_is_known_under_another_scheme_port_or_host_is_found() -> None:
+    fold = folded(A, B, f"https://{SITE}:8443/a", "http://other.test/a/", "http://other.test/")
+    assert namesakes(fold, f"http://{SITE}:8080/a") == [A, f"https://{SITE}:8443/a", "http://other.test/a/"]
+    assert namesakes(fold, "http://mistyped.test") == ["http://other.test/"]
+    assert namesakes(fold, "http://mistyped.test/a", most=1) == [A]
+    assert namesakes(fold, f"http://{SITE}/none") == []
