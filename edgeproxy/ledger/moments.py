@@ -19,7 +19,8 @@ _TIME = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ](?P<clock>[0-9]{2}:[0-9]{2})(?::(?P<second>[0-9]{2})(?:\.(?P<part>[0-9]{1,9}))?)?"
     r" ?(?P<zone>[Zz]|UTC|[+-][0-9]{2}:[0-9]{2})?"
 )
-_AGO = re.compile(r"(?P<parts>(?:[0-9]{1,9} ?[smhdw] ?)+)(?:ago)?", re.IGNORECASE)
+_UNIT = "(?:s(?:ec(?:ond)?s?)?|m(?:in(?:ute)?s?)?|h(?:(?:ou)?rs?)?|d(?:ays?)?|w(?:eeks?)?)"
+_AGO = re.compile(rf"(?P<parts>(?:[0-9]{{1,9}} ?{_UNIT} ?)+)(?:ago)?", re.IGNORECASE)
 _PART = re.compile(r"([0-9]+) ?([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 

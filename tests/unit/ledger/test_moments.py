@@ -24,6 +24,10 @@ def at(text: str, milliseconds: int = 999) -> AtTime:
         ("now", AtTime(NOW)),
         ("2h", AtTime(Instant(NOW - 7_200_000))),
         ("15m ago", AtTime(Instant(NOW - 900_000))),
+        ("5 minutes ago", AtTime(Instant(NOW - 300_000))),
+        ("1 Hour", AtTime(Instant(NOW - 3_600_000))),
+        ("1 day 4 hrs ago", AtTime(Instant(NOW - 100_800_000))),
+        ("90secs", AtTime(Instant(NOW - 90_000))),
         ("1d4h", AtTime(Instant(NOW - 100_800_000))),
         ("1d 4h ago", AtTime(Instant(NOW - 100_800_000))),
         ("9999w", AtTime(Instant(0))),
@@ -43,7 +47,7 @@ def test_what_is_understood(text: str, expected: AtHeight | AtTime) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "-1", "12.5", "1e3", "yesterday", "ago", "2y", "2 h h", "9" * 16),
+        *("", "-1", "12.5", "1e3", "yesterday", "ago", "2y", "2 h h", "1 month ago", "5 mo", "5minutesago2", "9" * 16),
         *("2025-11-24", "2025-13-24 16:00", "2025-11-24 25:00", "16:00", "2025-11-24T16:00:07+99:00"),
         "0001-01-01T00:00:00+10:00",
     ],
