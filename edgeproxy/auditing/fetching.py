@@ -139,7 +139,10 @@ class Source:
             ):
                 _judge_head(answer, path, most)
                 yield None if answer.status == 404 else answer
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        except aiohttp.ClientConnectorSSLError as error:
+            text = "no TLS could be agreed on; does the edge speak HTTPS at this address, or plain HTTP?"
+            raise Finding(FindingKind.UNREACHABLE, text, why=error) from None
+        except aiohttp.ClientConnectorCertificateError as error:
             text = "the edge's certificate does not verify (--ca names an authority of your own)"
             raise Finding(FindingKind.UNREACHABLE, text, why=error) from None
         except TimeoutError:
@@ -154,6 +157,9 @@ def _judge_head(answer: aiohttp.ClientResponse, path: str, most: int) -> None:
         raise Finding(FindingKind.REDIRECTED, "edge sends the auditor elsewhere", path=path, to=where)
     if answer.status in (408, 429) or answer.status >= 500:
         raise _Passing(f"status {answer.status} for {path}")
+    if answer.status == 401:
+        text = "edge asks for a token: this may be its admin side; an audit reads what it publishes, where its visitors are"
+        raise Finding(FindingKind.UNREACHABLE, text, path=path, status=answer.status)
     if answer.status not in (200, 404):
         raise Finding(FindingKind.UNREACHABLE, "edge refuses to answer", path=path, status=answer.status)
     if answer.status == 200 and (answer.content_length or 0) > most:

@@ -166,9 +166,9 @@ def _bars(show: bool) -> Iterator[_Mover]:
         yield _Mover(bars)
 
 
-def print_remote(report: Report, trust: Trust) -> None:
+def print_remote(report: Report, trust: Trust, *, bodies: bool) -> None:
     """What was checked on standard output; the fault, what it means and what to do on standard error."""
-    print_facts(report.origin, [(name, value) for name, value in _facts(report, trust) if value is not None])
+    print_facts(report.origin, [(name, value) for name, value in _facts(report, trust, bodies=bodies) if value is not None])
     fault = report.fault
     if fault is None:
         return
@@ -180,7 +180,7 @@ def print_remote(report: Report, trust: Trust) -> None:
         complain(f"evidence: {path}")
 
 
-def _facts(report: Report, trust: Trust) -> list[tuple[str, object]]:
+def _facts(report: Report, trust: Trust, *, bodies: bool) -> list[tuple[str, object]]:
     head = report.head
     if head is None:
         return []
@@ -194,7 +194,7 @@ def _facts(report: Report, trust: Trust) -> list[tuple[str, object]]:
         ("tiles", report.tiles),
         ("newest block", time_text(report.last_time)),
         ("final", _final_text(report)),
-        ("bodies", _bodies_text(report)),
+        ("bodies", _bodies_text(report) or ("none that is new" if bodies and holds else None)),
         ("fresh", _fresh_text(report)),
         ("verdict", "no faults" if holds else None),
     ]

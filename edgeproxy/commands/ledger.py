@@ -317,7 +317,7 @@ def _verify_url(asked: "Asked", *, json: bool) -> None:
     if json:
         print_json(remote_view(report, asked.trust, asked.url))
     else:
-        print_remote(report, asked.trust)
+        print_remote(report, asked.trust, bodies=asked.bodies)
     if report.fault is not None:
         raise typer.Exit(1)
 

@@ -73,7 +73,10 @@ class _Asker:
                     if answer.status == 200:
                         return await use(_bounded(answer, most, path))
                     if answer.status not in _AGAIN or not tries_left:
-                        raise SourceFailed("edge answered with an error", path=path, status=answer.status)
+                        text = "edge answered with an error"
+                        if answer.status == 401:
+                            text = "edge wants a token: that of an admin side goes with --admin-token; or ask its public side"
+                        raise SourceFailed(text, path=path, status=answer.status)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 if not tries_left:
                     raise SourceFailed("edge cannot be reached", path=path, why=str(error) or type(error).__name__) from None

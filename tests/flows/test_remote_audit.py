@@ -499,6 +499,9 @@ async def test_an_operator_reads_what_it_means_and_what_to_do(run: Run, tmp_path
         status, out, err = await run("--url", edge.base, "--key", str(KEY), *state)
         assert (status, err) == (0, "")
         assert "600 read and proved" in out
+        assert "bodies" not in out
+        for said in ("600 known from earlier audits", "bodies        none that is new"):
+            assert said in (await run("--url", edge.base, "--key", str(KEY), *state, "--bodies"))[1]
         assert "no faults" in out
         assert "not proved: no policy" in out
         edge.log = Log().grow(400)
@@ -524,6 +527,9 @@ async def test_a_certificate_must_verify_and_the_authority_may_be_named(run: Run
         status, _, err = await run(*line)
         assert (status, "certificate does not verify (--ca" in err) == (1, True)
         assert (await run(*line, "--ca", str(ca)))[0] == 0
+    async with lying_edge(BASE) as edge:
+        status, _, err = await run("--url", edge.base.replace("http:", "https:"), *line[2:])
+        assert (status, "no TLS could be agreed on" in err, "certificate" in err) == (1, True, False)
 
 
 async def test_wrong_usage_is_status_2_and_says_what_is_right(run: Run, tmp_path: Path) -> None:

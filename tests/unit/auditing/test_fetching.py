@@ -55,7 +55,11 @@ async def test_what_may_pass_is_tried_again_and_then_given_up() -> None:
             assert (found.value.kind, answers) == (FindingKind.UNREACHABLE, [200])
             # what will not pass is not
             answers[:] = [403, 200]
-            with pytest.raises(Finding, match="refuses to answer"):
+            with pytest.raises(Finding, match=r"refuses to answer \("):
+                await source.checkpoint()
+            assert answers.pop(0) == 200
+            answers[:] = [401, 200]
+            with pytest.raises(Finding, match="asks for a token: this may be its admin side"):
                 await source.checkpoint()
             assert answers == [200]
 

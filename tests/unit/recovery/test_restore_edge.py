@@ -56,6 +56,7 @@ async def test_what_does_not_pass_is_said(status: int) -> None:
         with pytest.raises(SourceFailed) as failed:
             await source._ask.get("/path", 10)
     assert failed.value.fields["status"] == status
+    assert ("--admin-token" in str(failed.value)) is (status == 401)
     assert asked == ["/path"] * (restore_edge.TRIES if status >= 500 else 1), "redirects are not followed"
 
 
