@@ -1,11 +1,16 @@
 """`ledger verify --url`: a clean audit of a real edge, one that is killed and goes on, and every lie that an edge could tell."""
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import select
 import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -575,3 +580,39 @@ async def test_what_is_remembered_can_be_damaged_or_in_use(run: Run, tmp_path: P
         (tmp_path / "file").touch()
         status, _, err = await run(*line[:-1], str(tmp_path / "file" / "below"))
         assert (status, "cannot be made" in err) == (1, True)
+
+
+def _interrupted_on_a_terminal(line: tuple[str, ...], text: str) -> str:
+    """What a terminal shows until `text` is there, and from the Ctrl-C that comes then to the end."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeproxy", *line], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    shown, deadline = b"", time.monotonic() + 30
+    try:
+        while text.encode() not in shown:
+            assert time.monotonic() < deadline, shown
+            assert select.select([ours], [], [], 30)[0], shown
+            shown += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the end of a terminal is EIO
+            while piece := os.read(ours, 65536):
+                shown += piece
+        assert process.wait(30) == 130
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    return shown.decode()
+
+
+@pytest.mark.parametrize("line", [("ledger", "verify", "--url"), ("restore", "--data", "new", "--from")], ids=" ".join)
+async def test_whoever_waits_for_a_silent_edge_sees_for_what(tmp_path: Path, line: tuple[str, ...]) -> None:
+    line = tuple(str(tmp_path / part) if part == "new" else part for part in line)
+    async with lying_edge(BASE) as edge:
+        edge.lies[f"{PREFIX}checkpoint"] = hang
+        shown = await asyncio.to_thread(
+            _interrupted_on_a_terminal, (*line, edge.base, "--key", str(KEY)), f"waiting for {edge.base}"
+        )
+    assert "interrupted; what was" in shown
