@@ -18,6 +18,7 @@ from aiohttp import web
 from edgeproxy.admin.client import AdminClient
 from tests.support.edge import EdgeProcess, command, write_config
 from tests.support.visited_site import VisitedSite
+from tests.support.visitor import Visitor, visiting
 
 HOST = "127.0.0.1"
 WORKER = """[site.service_worker]
@@ -153,3 +154,21 @@ async def mirror(folder: Path) -> AsyncIterator[Mirror]:
         yield made
     finally:
         await runner.cleanup()
+
+
+@dataclass
+class Scene:
+    """All of it, and who visits: one browser for the tests of a module. `folder` holds what they keep."""
+
+    visitor: Visitor
+    place: Place
+    mirror: Mirror
+    folder: Path
+
+
+@asynccontextmanager
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    """The mirror is empty at first: its folder is yet to be made."""
+    async with mirror(folder / "mirror") as copies, visiting(folder) as visitor:
+        with place(folder, copies.url) as site:
+            yield Scene(visitor, site, copies, folder)
