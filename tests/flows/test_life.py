@@ -29,6 +29,7 @@ from tests.support.raw_origin import free_port
 from tests.support.serving import Client as RawClient
 from tests.support.serving import get
 from tests.support.site import Site, content, running_site
+from tests.support.web_app import listening
 
 PATIENCE = 10.0
 PIECE = b"0123456789abcdef" * 4096
@@ -95,15 +96,11 @@ async def live_origin(name: str) -> AsyncIterator[LiveOrigin]:
         ("/{any:.*}", origin.page),
     ):
         application.router.add_get(path, way)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    origin.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield origin
-    finally:
-        origin.go.set()
-        await runner.cleanup()
+    async with listening(application) as origin.url:
+        try:
+            yield origin
+        finally:
+            origin.go.set()
 
 
 @dataclass

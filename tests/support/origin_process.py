@@ -7,6 +7,7 @@ from aiohttp import web
 
 from tests.support.processes import SiteProcess
 from tests.support.site import Site
+from tests.support.web_app import listening
 
 
 class OriginProcess(SiteProcess):
@@ -20,11 +21,9 @@ async def serve(port: int, version: str = "1") -> None:
     site = Site(version=version)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", site.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
-    print(runner.addresses[0][1], flush=True)
-    await asyncio.Event().wait()
+    async with listening(app, port=port) as url:
+        print(url.rpartition(":")[2], flush=True)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from edgeproxy.admin.client import AdminClient
 from tests.support.edge import EdgeProcess, command, write_config
 from tests.support.visited_site import VisitedSite
 from tests.support.visitor import Visitor, visiting
+from tests.support.web_app import listening
 
 HOST = "127.0.0.1"
 WORKER = """[site.service_worker]
@@ -146,14 +147,8 @@ async def mirror(folder: Path) -> AsyncIterator[Mirror]:
     made = Mirror(folder)
     app = web.Application()
     app.router.add_get("/{path:.*}", made.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, 0).start()
-    made.url = f"http://{HOST}:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as made.url:
         yield made
-    finally:
-        await runner.cleanup()
 
 
 @dataclass
