@@ -7,6 +7,7 @@ import pytest
 from edgeproxy.exchange import injection
 from edgeproxy.inject.injector import tag
 from tests.support import csp_pages
+from tests.support.edge import client_at
 from tests.support.injected import AFTER, BEFORE, DOCUMENT, FETCHED, KEEP, KEPT, ON, PLAIN, PRIVATE, WITH, asked, counted
 from tests.support.scripted import fronted, page
 
@@ -98,7 +99,9 @@ async def test_a_site_with_a_service_worker_of_its_own_is_left_alone_from_then_o
         await it.client.recorded("/sw.js")
         await it.client.recorded("/page", headers=DOCUMENT)
         assert (await asked(it)).body == WITH
-        await it.client.ask("/sw.js", headers={"Service-Worker": "script", "Sec-Fetch-Dest": "serviceworker"})
+        for address in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):  # one alone is not believed
+            async with client_at(address, it.client.base) as visitor:
+                await visitor.ask("/sw.js", headers={"Service-Worker": "script", "Sec-Fetch-Dest": "serviceworker"})
         for target in ("/page", "/private"):
             answer = await asked(it, target)
             assert (answer.body, answer["ETag"]) == (PLAIN, '"a"')
