@@ -7,7 +7,8 @@ import pytest
 from edgeproxy.inject.injector import tag
 from tests.support.outage import Scene, receipts
 from tests.support.visited_site import FILES
-from tests.support.visitor import CONTROLLED, LEFT, NOTHING_LEFT, REGISTERED, Visitor
+from tests.support.visitor import LEFT, NOTHING_LEFT, REGISTERED, Visitor
+from tests.support.worker_pages import CONTROLLED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,6 +16,7 @@ from aiohttp import web
 
 from edgeproxy.admin.client import AdminClient
 from tests.support.edge import EdgeProcess, command, write_config
+from tests.support.raw_origin import free_port
 from tests.support.visited_site import VisitedSite
 from tests.support.visitor import Visitor, visiting
 from tests.support.web_app import listening
@@ -27,11 +27,6 @@ mode = "{mode}"
 navigation_timeout = "1s"
 mirrors = [{mirrors}]
 {more}"""
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass
