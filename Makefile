@@ -11,8 +11,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 SOURCES := pyproject.toml constraints.txt
 
 # Debian packages that the tests need beyond Python, make and git, as COMMAND:PACKAGE.
-SYSTEM_PACKAGES := curl:curl openssl:openssl h2load:nghttp2-client nghttp:nghttp2-client chromium:chromium testssl:testssl.sh \
-  pebble:pebble pebble-challtestsrv:pebble ip:iproute2 unshare:util-linux
+SYSTEM_PACKAGES := curl:curl openssl:openssl h2load:nghttp2-client nghttp:nghttp2-client chromium:chromium firefox-esr:firefox-esr \
+  testssl:testssl.sh pebble:pebble pebble-challtestsrv:pebble ip:iproute2 unshare:util-linux
 NODE_PARTS := tests/conformance sw
 
 .PHONY: help

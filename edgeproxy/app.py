@@ -334,6 +334,7 @@ class Edge:
             host_header=_host_header(site),
             trusted_proxies=trusted,
             memento=site.memento,
+            publish=site.publish,
             secure=None if https_port is None else secure_of(site, https_port),
             csp=site.service_worker.csp,
         )

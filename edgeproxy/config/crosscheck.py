@@ -41,7 +41,7 @@ def cross_faults(raw: Raw, named: Named) -> Iterator[str]:
     yield from _data(raw, named)
     yield from _cache_bounds(raw)
     yield from _https(raw, named)
-    yield from _workers(raw)
+    yield from _published(raw)
     yield from cosigner_faults(_table(raw, "ledger"))
 
 
@@ -50,15 +50,18 @@ def _sites(raw: Raw) -> Iterator[str]:
         yield "site: none; allowed: at least one [[site]] with hosts and origins, or --origin URL"
 
 
-def _workers(raw: Raw) -> Iterator[str]:
-    ledger = raw.get("ledger")
-    if not isinstance(ledger, Mapping) or ledger.get("publish") is not False:
-        return
-    for index, site in enumerate(_site_tables(raw)):
-        worker = site.get("service_worker")
-        if isinstance(worker, Mapping) and worker.get("mode") in ("on", "observe"):
+def _published(raw: Raw) -> Iterator[str]:
+    """Who needs a ledger that is not public."""
+    ledger = _table(raw, "ledger")
+    sites = list(_site_tables(raw))
+    for index, site in enumerate(sites):
+        hiding = "ledger.publish" if ledger.get("publish") is False else "publish" if site.get("publish") is False else None
+        if hiding is not None and _table(site, "service_worker").get("mode") in ("on", "observe"):
             path = path_text(("site", index, "service_worker", "mode"))
-            yield f"{path}: browsers need the ledger for their proofs, which is not public; allowed: with ledger.publish = true"
+            yield f"{path}: browsers need the ledger for their proofs, which is not public; allowed: with {hiding} = true"
+    is_hidden = bool(sites) and all(site.get("publish") is False for site in sites)
+    if is_hidden and ("validators" in ledger or "policy" in ledger):
+        yield "site[0].publish: false for every site hides the blocks from the validators too; allowed: true for one of them"
 
 
 def _hosts(raw: Raw, named: Named) -> Iterator[str]:

@@ -308,11 +308,13 @@ class SiteOrigin(Table):
 
 
 class Site(Table):
-    """`[[site]]`: a set of host names with its origins and rules."""
+    """`[[site]]`: a set of host names with its origins and rules. `publish`: whether its hosts show the ledger, and the block API
+    its content."""
 
     hosts: Annotated[tuple[HostPattern, ...], BeforeValidator(values.listed("host names", least=1))]
     origins: Annotated[tuple[Origin, ...], BeforeValidator(values.listed("origins", least=1))]
     memento: Switch = False
+    publish: Switch = True
     cache: SiteCache = Field(default_factory=SiteCache)
     recovery: SiteRecovery = Field(default_factory=SiteRecovery)
     tls: SiteTls = Field(default_factory=SiteTls)

@@ -9,8 +9,9 @@ Owns: what of the store may be seen in public, and in which form. Must not ask a
 
 Service workers recover pages with it, and other nodes rebuild themselves. Usable is what is whole, was not erased, is not
 covered by a hard purge, and, under a rollback, was there then: what an operator took back is not given out by its digest either.
-Nor is a variant that a visitor's cookie or credentials selected: it is his, and a proof of it says them in clear; nor what the
-edge itself shows nobody before the origin allowed it. All of it is proved before it is sent.
+Nor is what a site has that does not publish, whichever host is asked. Nor is a variant that a visitor's cookie or credentials
+selected: it is his, and a proof of it says them in clear; nor what the edge itself shows nobody before the origin allowed it. All
+of it is proved before it is sent.
 
 Where validators cosign, the newest block of a URL is the newest that is final: service workers believe no other. What was stored
 just now is about to be, and is waited for.
@@ -148,7 +149,7 @@ class BlockApi:
         if not url.startswith(("http://", "https://")) or len(url) > _LONGEST_URL:
             return json_error(400, "url must be absolute, with http:// or https://, and not too long")
         site = self.sites.find(f"[{host}]" if ":" in host else host)
-        if site is None:
+        if site is None or not site.publish:
             return json_error(404, "no usable block of this URL")
         patience = _FINAL_WITHIN
         async for version in self._usable_of(request, site, url):
@@ -259,7 +260,8 @@ class BlockApi:
 
     async def _usable(self, site: Site, entry: Entry, version: Version) -> Resident | None:
         """The version, proved, unless it must not be used (any more)."""
-        if not vary.is_for_all(version.selecting) or not self._cache.bodies.exists(version.body.digest):
+        is_public = site.publish and vary.is_for_all(version.selecting)
+        if not is_public or not self._cache.bodies.exists(version.body.digest):
             return None
         resident = self._cache.tier.get(entry.tier_key)
         if resident is None or resident.stored.height != version.height:

@@ -102,7 +102,7 @@ class MirrorPaths:
         name = request.path.removeprefix(PREFIX)
         if name == "control" and request.method in ("GET", "HEAD"):
             return self._control(exchange) or _absent()
-        if not self._is_published():
+        if not (exchange.site.publish and self._is_published()):
             return _absent()
         if name.startswith("ledger/"):
             return replace(request, target=f"/.edge/{name}")

@@ -15,7 +15,6 @@ from edgeproxy.exchange.exchange import Exchange
 from edgeproxy.exchange.ledger_files import LedgerFiles
 from edgeproxy.exchange.pages import Page, error_page
 from edgeproxy.wire.fields import Fields
-from edgeproxy.wire.messages import Request
 
 _ALLOW = ("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
 
@@ -42,9 +41,10 @@ class OwnAnswers:
     async def edge_path(self, exchange: Exchange) -> None:
         """A path under /.edge/: the origin is never asked, so what is not here is nowhere."""
         found = await self._browser.answer(exchange)
-        request = found if isinstance(found, Request) else exchange.request
         page: Page | WholeBody | None = found if isinstance(found, Page) else None
-        page = page or await self._ledger.answer(request) or await self._blocks.answer(request)
+        if not isinstance(found, Page) and exchange.site.publish:
+            request = found or exchange.request
+            page = await self._ledger.answer(request) or await self._blocks.answer(request)
         if page is None:
             await self.page(exchange, 404)
             return

@@ -56,6 +56,8 @@ class Site:
     """Earlier versions may be asked for (RFC 7089)."""
     secure: Secure | None = None
     """None where HTTPS is not listened for."""
+    publish: bool = True
+    """Strangers may read the ledger on its hosts, and its stored content anywhere."""
     csp: Choice = "extend"
     """What is done when a page's policy forbids what is injected into it."""
 

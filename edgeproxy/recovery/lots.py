@@ -13,7 +13,7 @@ from edgeproxy.ledger.drafts import BodyRef
 from edgeproxy.recovery.staging import Staging
 from edgeproxy.tasks import spawn
 
-MOST = 512
+MOST = 4096
 MOST_BYTES = 32 << 20
 """Small bodies wait in memory for their lot; many at once, since then they share their ways to the disk."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.chromium import PATIENCE, Browser, chromium
-from tests.support.worker_pages import CONTROLLED, KEPT
+from tests.support.worker_pages import CONTROLLED, KEPT_BLOCKS
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Visitor(Browser):
         await self.eventually("our worker controls the page", lambda: self.ask(CONTROLLED))
 
         async def are_kept() -> bool:
-            found = await self.ask(KEPT)
+            found = await self.ask(KEPT_BLOCKS)
             return all(url in found for url in kept)
 
         await self.eventually(f"kept: {kept}", are_kept)

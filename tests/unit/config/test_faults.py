@@ -75,6 +75,8 @@ SITE_FAULTS = [
     ('[site.service_worker]\nmirrors = ["https://a/?b"]', 'site[0].service_worker.mirrors[0]: "https://a/?b" is not the URL of a mirror; allowed: "https://HOST[:PORT][/PATH]", without query or password'),
     ('[site.service_worker]\nmirror_keys = ["log+1234"]', 'site[0].service_worker.mirror_keys[0]: "log+1234" is not a verifier key (verifier key has not three parts); allowed: NAME+HASH+KEY, as "edgeproxy ledger head" prints it on the other edge'),
     ('[site.service_worker]\nmode = "on"\n[ledger]\npublish = false', "site[0].service_worker.mode: browsers need the ledger for their proofs, which is not public; allowed: with ledger.publish = true"),
+    ('publish = false\n[site.service_worker]\nmode = "on"', "site[0].service_worker.mode: browsers need the ledger for their proofs, which is not public; allowed: with publish = true"),
+    ('publish = false\n[ledger]\npolicy = "/not/there"', 'ledger.policy: "/not/there" is not a file; allowed: the path of a file that exists\nsite[0].publish: false for every site hides the blocks from the validators too; allowed: true for one of them'),
     ('[site.service_worker]\nmax_stale = "0"', 'site[0].service_worker.max_stale: "0" is too short; allowed: "1s" or more'),
     ('[site.service_worker]\non = true', 'site[0].service_worker.on: unknown key; did you mean own?'),
     ('[site.service_worker]\ncsp = "off"', 'site[0].service_worker.csp: "off" is not a choice; allowed: "respect", "extend"'),
