@@ -83,7 +83,6 @@ class LedgerAtRest:
         erased = fold.erased_at({url, key}, {*fold.sites(), urlsplit(url).hostname or "", "*"})
         return history_view(url, self._standings(fold, url, versions_of(fold, url, key)[::-1][:limit]), erased)
 
-
     def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:
         heights = [version.height for version in versions]
         traces = self._read(lambda connection: ledger_rows.traces_of(connection, heights))

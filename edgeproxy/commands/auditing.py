@@ -6,20 +6,17 @@ the business of `auditing.remote`.
 
 import os
 import ssl
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgeproxy.admin.views import b64
 from edgeproxy.auditing.fetching import base_of, reading_from
 from edgeproxy.auditing.memory import Memory, state_folder
 from edgeproxy.auditing.remote import Order, RemoteAudit, Report, Step
 from edgeproxy.clock import SystemClock
+from edgeproxy.commands.bars import bars
 from edgeproxy.commands.printing import bytes_text, complain, count_text, print_facts, seconds_text, time_text, wrong_usage
 from edgeproxy.config.values import Unfit, parse_duration
 from edgeproxy.errors import ProofRefused
@@ -127,9 +124,13 @@ async def audit_url(asked: Asked, *, show: bool) -> Report:
         kept = Memory(folder, trust.log.name)
     except Finding as fault:
         return Report(trust.log.name, fault=fault)
-    with closing(kept) as memory, _bars(show) as move:
+    with closing(kept) as memory, bars(show=show) as move:
+
+        def told(step: Step) -> None:
+            move(step.phase, step.done, step.total)
+
         async with reading_from(asked.url, ca=context, timeout=asked.timeout) as source:
-            return await RemoteAudit(source, memory, order, SystemClock(), move).run()
+            return await RemoteAudit(source, memory, order, SystemClock(), told).run()
 
 
 def _authority(path: Path | None) -> ssl.SSLContext | None:
@@ -143,27 +144,6 @@ def _authority(path: Path | None) -> ssl.SSLContext | None:
     except OSError as error:
         wrong_usage(f"--ca {path} cannot be read: {error.strerror}")
     return context
-
-
-class _Mover:
-    """One bar for each phase, made when it begins."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._tasks: dict[str, Any] = {}
-
-    def __call__(self, step: Step) -> None:
-        if step.phase not in self._tasks:
-            self._tasks[step.phase] = self._bars.add_task(step.phase, total=step.total)
-        self._bars.update(self._tasks[step.phase], completed=step.done, total=step.total)
-
-
-@contextmanager
-def _bars(show: bool) -> Iterator[_Mover]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bars:
-        yield _Mover(bars)
 
 
 def print_remote(report: Report, trust: Trust) -> None:

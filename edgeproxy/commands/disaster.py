@@ -5,18 +5,16 @@ Owns: their flags and how the answers look. What is erased, written and rebuilt 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from edgeproxy.admin.client import AdminClient
 from edgeproxy.clock import SystemClock
-from edgeproxy.commands.options import AsJson, Config, Data, data_folder
+from edgeproxy.commands.bars import bars
+from edgeproxy.commands.options import AsJson, Config, Data, data_folder, require_url
 from edgeproxy.commands.printing import (
     answer_no,
     bytes_text,
@@ -45,8 +43,7 @@ def erase(
     json: AsJson = False,
 ) -> None:
     """Delete what is stored of a page for good: heads, bodies, names. The chain stays whole, and a block says so. Not undone."""
-    if not url.startswith(("http://", "https://")):
-        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
+    require_url(url)
     order = {"url": url, "everywhere": everywhere, "dry_run": dry_run}
     answer = AdminClient.of_folder(data_folder(data, config), timeout=300.0).ledger_erase(order)
     if json:
@@ -87,7 +84,7 @@ def export(
     folder = data_folder(data, config)
     if not (folder / "ledger.sqlite").is_file():
         answer_no(f"there is no ledger in {folder}")
-    with _bars(show=not json) as move:
+    with bars(show=not json) as move:
         report = write(folder, file, Wanted(since, bodies, with_key), SystemClock().now(), move)
     if json:
         print_json(
@@ -143,7 +140,7 @@ def restore(
     if urls and trusted is None and not trust_first_use and admin_token is None:
         wrong_usage("whose ledger is it? Give its key with --key (on that edge: edgeproxy ledger head), or --trust-first-use")
     token = _token(admin_token) if admin_token is not None else None
-    with _bars(show=not json) as move:
+    with bars(show=not json) as move:
         work = Restore(data_folder(data, config), trusted, True, _say_key, move)
         outcome = asyncio.run(_restore(work, sources, token))
     _print_outcome(outcome, json=json)
@@ -211,19 +208,3 @@ def _print_outcome(outcome: "Outcome", *, json: bool) -> None:
         print_line("the log goes on under its own key: see that nothing else signs with it")
     else:
         print_line("the ledger goes on under a new key, made at the first start: publish it where the old one was trusted")
-
-
-@contextmanager
-def _bars(*, show: bool) -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for each phase, on standard error where that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bars:
-        tasks = {}
-
-        def move(phase: str, done: int, total: int | None) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=total)
-            bars.update(tasks[phase], completed=done, total=total)
-
-        yield move
