@@ -15,8 +15,8 @@ import h2.connection
 
 from edgeproxy.clock import SystemClock
 from edgeproxy.serving.http2_budget import Budget
-from edgeproxy.serving.http2_engine import FramingLimits, Http2Engine
-from edgeproxy.serving.http2_framing import HeaderBlock
+from edgeproxy.serving.http2_engine import Http2Engine
+from edgeproxy.serving.http2_framing import FramingLimits, HeaderBlock
 from edgeproxy.wire.hpack import encode_fields, encode_status
 
 BATCH = 10

@@ -85,7 +85,6 @@ class LedgerAtRest:
         near = [] if versions or erased is not None else namesakes(fold, key)
         return history_view(url, self._standings(fold, url, versions), erased, near)
 
-
     def _standings(self, fold: Fold, url: str, versions: list[Version]) -> list[Standing]:
         heights = [version.height for version in versions]
         traces = self._read(lambda connection: ledger_rows.traces_of(connection, heights))

@@ -1,6 +1,6 @@
-"""Bars that move on a terminal while a command works, and the word that is there before anything moves.
+"""Bars that move while a command works: one for each phase, on standard error, and none where that is no terminal.
 
-Owns: how they look. On standard error, and only where that is a terminal.
+Owns: how they look. Must not write to standard output, which belongs to the answer.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,30 +10,24 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 Move = Callable[[str, int, int | None], None]
-"""Phase, how much of it is done, and of how much; None when that is not known yet."""
-
-
-class Mover:
-    """One bar for each phase, made when it begins. Until the first does, `waiting` says what is waited for: minutes, at worst."""
-
-    def __init__(self, bars: Progress, waiting: str) -> None:
-        self._bars = bars
-        self._tasks: dict[str, TaskID] = {}
-        self._first: TaskID | None = bars.add_task(waiting, total=None)
-
-    def __call__(self, phase: str, done: int, total: int | None) -> None:
-        if self._first is not None:
-            self._bars.remove_task(self._first)
-            self._first = None
-        if phase not in self._tasks:
-            self._tasks[phase] = self._bars.add_task(phase, total=total)
-        self._bars.update(self._tasks[phase], completed=done, total=total)
+"""The phase, how much of it is done, and of how much; None while that is not known. The bar is made when its phase begins."""
 
 
 @contextmanager
-def bars(*, show: bool, waiting: str) -> Iterator[Move]:
-    """Bars for the length of a block; what moves them may be called either way."""
+def bars(*, show: bool = True, stay: bool = False, waiting: str = "") -> Iterator[Move]:
+    """Bars until the end of the block; with `stay` they are left on the terminal. `waiting` says what is waited for until the
+    first phase begins: minutes, at worst."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as progress:
-        yield Mover(progress, waiting)
+    with Progress(*columns, console=console, transient=not stay, disable=not (show and console.is_terminal)) as progress:
+        phases: dict[str, TaskID] = {}
+        first = [progress.add_task(waiting, total=None)] if waiting else []
+
+        def move(phase: str, done: int, total: int | None) -> None:
+            while first:
+                progress.remove_task(first.pop())
+            if phase not in phases:
+                phases[phase] = progress.add_task(phase, total=total)
+            progress.update(phases[phase], completed=done, total=total)
+
+        yield move

@@ -14,7 +14,7 @@ import typer
 from edgeproxy.admin.client import AdminClient
 from edgeproxy.clock import SystemClock
 from edgeproxy.commands.bars import bars
-from edgeproxy.commands.options import AsJson, Config, Data, data_folder
+from edgeproxy.commands.options import AsJson, Config, Data, data_folder, require_url
 from edgeproxy.commands.printing import (
     answer_no,
     bytes_text,
@@ -44,8 +44,7 @@ def erase(
     json: AsJson = False,
 ) -> None:
     """Delete what is stored of a page for good: heads, bodies, names. The chain stays whole, and a block says so. Not undone."""
-    if not url.startswith(("http://", "https://")):
-        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
+    require_url(url)
     order = {"url": url, "everywhere": everywhere, "dry_run": dry_run}
     answer = AdminClient.of_folder(data_folder(data, config), timeout=300.0).ledger_erase(order)
     if json:

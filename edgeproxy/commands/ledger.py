@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 
 from edgeproxy.admin.client import AdminClient, NotRunning
-from edgeproxy.commands.options import AsJson, Config, Data, data_folder
+from edgeproxy.commands.options import AsJson, Config, Data, data_folder, require_url
 from edgeproxy.commands.printing import (
     answer_no,
     bytes_text,
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="The chain of blocks: head, single blocks, the history of a URL, and whether all of it holds.", no_args_is_help=True
 )
+
+Url = Annotated[str, typer.Argument(metavar="URL", help="Absolute URL.", show_default=False)]
 
 
 class Reader(Protocol):
@@ -111,15 +113,14 @@ def show(
 
 @app.command()
 def history(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Absolute URL.", show_default=False)],
+    url: Url,
     limit: Annotated[int, typer.Option(metavar="N", min=1, max=10_000, help="At most so many versions.")] = 100,
     data: Data = None,
     config: Config = None,
     json: AsJson = False,
 ) -> None:
     """The versions of a page, newest first. Exit status 1 when there is none."""
-    if not url.startswith(("http://", "https://")):
-        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
+    require_url(url)
     answer = reader(data, config).ledger_history(url, limit)
     versions = answer.get("versions", [])
     if json:
@@ -176,7 +177,7 @@ def rotate(data: Data = None, config: Config = None, json: AsJson = False) -> No
 
 @app.command()
 def prove(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Absolute URL.", show_default=False)],
+    url: Url,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Where the proof goes. [default: block-HEIGHT.tlog-proof]"),
@@ -193,8 +194,7 @@ def prove(
     from edgeproxy.sequencer.proving import NoVersion
     from edgeproxy.sequencer.proving import prove as evidence_of
 
-    if not url.startswith(("http://", "https://")):
-        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
+    require_url(url)
     folder = data_folder(data, config)
     if not (folder / "ledger.sqlite").is_file():
         answer_no(f"there is no ledger in {folder}")

@@ -3,16 +3,13 @@
 Owns: the flags and how the answer looks. The work is `recovery.mirror_export`.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from edgeproxy.commands.bars import bars
 from edgeproxy.commands.options import AsJson, Config, Data, data_folder
 from edgeproxy.commands.printing import bytes_text, count_text, print_facts, print_json
 
@@ -37,8 +34,8 @@ def export(
     """Write or bring up to date a copy that any web server can serve: browsers prove what they get. The edge may be running."""
     from edgeproxy.recovery.mirror_export import export as export_site
 
-    with _progress() as told:
-        done = export_site(data_folder(data, config), folder, site, told)
+    with bars(stay=True) as move:
+        done = export_site(data_folder(data, config), folder, site, move)
     if json:
         print_json(asdict(done))
         return
@@ -53,19 +50,3 @@ def export(
             ("left out", left or None),
         ),
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each step on standard error; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        steps: dict[str, TaskID] = {}
-
-        def told(what: str, done: int, of: int) -> None:
-            if what not in steps:
-                steps[what] = progress.add_task(what, total=of)
-            progress.update(steps[what], completed=done, total=of)
-
-        yield told

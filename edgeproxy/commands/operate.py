@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeproxy.admin.client import AdminClient
-from edgeproxy.commands.options import AsJson, Config, Data, data_folder
+from edgeproxy.commands.options import AsJson, Config, Data, data_folder, require_url
 from edgeproxy.commands.printing import (
     bytes_text,
     complain,
@@ -149,7 +149,7 @@ def explain(
     json: AsJson = False,
 ) -> None:
     """Which site, rule, key, stored variants, plan and reason. The origin is not asked."""
-    _require_url(url)
+    require_url(url)
     fields = []
     for line in header or ():
         name, colon, value = line.partition(":")
@@ -217,7 +217,7 @@ def purge(
     kind, values = given[0] if given else ("site", [str(site)])
     for value in values:
         if kind == "url":
-            _require_url(value)
+            require_url(value)
         elif kind == "prefix" and not value.startswith(("http://", "https://", "/")):
             wrong_usage(f"{value!r} is not a prefix; allowed: http://HOST/PATH, https://HOST/PATH or /PATH")
     order = {"kind": kind, "values": values, "site": site if given else None, "hard": hard, "dry_run": dry_run}
@@ -252,11 +252,6 @@ def reload(data: Data = None, config: Config = None, json: AsJson = False) -> No
         print_line("configuration applied")
     if faults:
         raise typer.Exit(2)
-
-
-def _require_url(url: str) -> None:
-    if not url.startswith(("http://", "https://")):
-        wrong_usage(f"{url!r} is not an absolute URL; allowed: http://HOST/PATH or https://HOST/PATH")
 
 
 def _table(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgeproxy.commands.options import AsJson, Config
+from edgeproxy.commands.options import AcmeCa, AcmeDirectory, AsJson, Config, ListenTls
 from edgeproxy.commands.printing import complain, count_text, print_json, print_line, print_table
 from edgeproxy.errors import ConfigError
 
@@ -32,17 +32,9 @@ def run(
         list[str] | None,
         typer.Option(metavar="ADDR", help="Address for HTTP; repeatable. [default: 127.0.0.1:8080]", show_default=False),
     ] = None,
-    listen_tls: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDR", help="Address for HTTPS; repeatable. [default: none]", show_default=False),
-    ] = None,
-    acme_directory: Annotated[
-        str | None, typer.Option(metavar="URL", help="The authority's directory. [default: Let's Encrypt]", show_default=False)
-    ] = None,
-    acme_ca: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Who signs that directory's own certificate (PEM).", show_default=False),
-    ] = None,
+    listen_tls: ListenTls = None,
+    acme_directory: AcmeDirectory = None,
+    acme_ca: AcmeCa = None,
     admin: Annotated[
         str | None, typer.Option(metavar="ADDR", help="Address of the admin side. [default: 127.0.0.1:9180]", show_default=False)
     ] = None,

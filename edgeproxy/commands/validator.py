@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeproxy.commands.options import AsJson
+from edgeproxy.commands.options import AcmeCa, AcmeDirectory, AsJson, ListenTls
 from edgeproxy.commands.printing import print_facts, print_json, print_line, print_table, wrong_usage
 from edgeproxy.errors import ConfigError
 
@@ -83,21 +83,15 @@ def serve(
         list[str] | None,
         typer.Option(metavar="ADDR", help="Address for HTTP; repeatable. [default: 127.0.0.1:7380]", show_default=False),
     ] = None,
-    listen_tls: Annotated[
-        list[str] | None, typer.Option(metavar="ADDR", help="Address for HTTPS; repeatable. [default: none]", show_default=False)
-    ] = None,
+    listen_tls: ListenTls = None,
     host: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Host name to get a certificate for; repeatable.", show_default=False)
     ] = None,
     email: Annotated[
         str | None, typer.Option(metavar="ADDR", help="The certificate authority writes here.", show_default=False)
     ] = None,
-    acme_directory: Annotated[
-        str | None, typer.Option(metavar="URL", help="The authority's directory. [default: Let's Encrypt]", show_default=False)
-    ] = None,
-    acme_ca: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Who signs that directory's own certificate (PEM).", show_default=False)
-    ] = None,
+    acme_directory: AcmeDirectory = None,
+    acme_ca: AcmeCa = None,
     log_ca: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Who signs the certificates of ledgers, instead of the system's.", show_default=False),

@@ -6,31 +6,24 @@ Owns: how an audit looks. What is checked, and how, is the business of `sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from edgeproxy.admin.views import b64
+from edgeproxy.commands.bars import bars
 from edgeproxy.commands.printing import bytes_text, complain, count_text, print_line
 from edgeproxy.ledger.replay import Fault, FaultKind
-from edgeproxy.sequencer.audit import AuditReport, audit
-from edgeproxy.sequencer.audit import Progress as Step
+from edgeproxy.sequencer.audit import AuditReport, Progress, audit
 
 _OF_BODIES = frozenset((FaultKind.BODY_DAMAGED, FaultKind.BODY_MISSING))
 
 
 async def audit_with_progress(data: Path, *, bodies: bool, show: bool) -> AuditReport:
     """The report on `data`; with `show`, and where standard error is a terminal, a bar moves meanwhile."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not (show and console.is_terminal)) as bars:
-        tasks = {"ledger": bars.add_task("ledger", total=None)}
+    with bars(show=show) as move:
+        move("ledger", 0, None)
 
-        def move(step: Step) -> None:
-            if step.phase not in tasks:
-                tasks[step.phase] = bars.add_task(step.phase, total=step.total)
-            bars.update(tasks[step.phase], completed=step.done, total=step.total)
+        def told(step: Progress) -> None:
+            move(step.phase, step.done, step.total)
 
-        return await audit(data, bodies=bodies, progress=move)
+        return await audit(data, bodies=bodies, progress=told)
 
 
 def print_report(report: AuditReport) -> None:

@@ -1,6 +1,7 @@
 """The single writer of the ledger: drafts come in, blocks come out, in the order of arrival.
 
-Owns: heights, the chain, and when a batch is committed. Must not decide what is stored.
+Owns: heights, the chain, and when a batch is committed. Must not decide what is stored. The keys are in the hands of `keys`, and
+what becomes of bodies in those of `batch_bodies`.
 
 A batch: make the bodies durable, seal the blocks on a copy of the chain's end, sign the checkpoint over them, commit blocks, tree
 head and checkpoint in one transaction, and only then move the end, publish, tell the fold, `on_commit` and the waiters. Whatever
@@ -16,37 +17,33 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Protocol
 
 import msgspec
 
 from edgeproxy.caching.model import Digest, Height
 from edgeproxy.clock import Clock, Instant
-from edgeproxy.errors import EdgeError, StartError, StoreError, StoreFull
+from edgeproxy.errors import EdgeError, StoreError, StoreFull
 from edgeproxy.ledger.block import Block, seal_genesis
-from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.drafts import (
-    BodyRef,
     Draft,
-    EraseDraft,
-    EvictDraft,
     RotateDraft,
     StoreDraft,
     decode_names,
 )
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.ledger.merkle import MerkleFrontier
-from edgeproxy.ledger.mldsa import MldsaSigner
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.notes import sign_note
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.verify import verify_block
+from edgeproxy.sequencer.batch_bodies import Bodies, delete_released, make_durable
+from edgeproxy.sequencer.keys import Keys
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.sequencer.recovery import Recovered, recover
-from edgeproxy.sequencer.sealing import NOTHING_AHEAD, Ahead, Sealed, Waiting, checkpoint_of, seal_batch
-from edgeproxy.sequencer.signing import Verdict, open_key, signed_by
+from edgeproxy.sequencer.sealing import NOTHING_AHEAD, Ahead, Sealed, Waiting, seal_batch
+from edgeproxy.sequencer.signing import Verdict, open_key
 from edgeproxy.storage.ledger_db import LedgerDb
-from edgeproxy.storage.ledger_key import NEXT_FILE, drop_next, ensure_mldsa_key, promote_next, read_key, write_next
+from edgeproxy.storage.ledger_key import ensure_mldsa_key
 from edgeproxy.storage.ledger_rows import read_rows
 from edgeproxy.tasks import spawn
 
@@ -57,16 +54,6 @@ ORIGIN_PATH = "/.edge/ledger"
 
 MAX_WAITING = 8192
 """Drafts that wait for their block, at most; their bodies are bounded by the body store."""
-
-
-class Bodies(Protocol):
-    """What the sequencer needs of the body store."""
-
-    async def make_durable(self, refs: Sequence[BodyRef]) -> None: ...
-
-    def exists(self, digest: Digest) -> bool: ...
-
-    async def delete(self, digest: Digest) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +111,8 @@ class Sequencer:
         self._head: TreeHead | None = None
         self.wants_mldsa = False
         """Whether checkpoints are signed with ML-DSA-44 too. To be said before `start`."""
-        self._signer: Signer | None = None
-        self._mldsa: MldsaSigner | None = None
+        self._keys: Keys | None = None
         self._publication: Publication | None = None
-        self._rotating = asyncio.Lock()
 
     def __repr__(self) -> str:
         size = self._head.size if self._head else None
@@ -144,9 +129,10 @@ class Sequencer:
         self._fold, self._head = recovered.fold, recovered.head
         # Before anything is signed: does what was signed last still hold?
         folder, name = self._db.path.parent, self.origin
-        self._signer, verdict = await asyncio.to_thread(open_key, folder, name, recovered, self.random_bytes)
+        signer, verdict = await asyncio.to_thread(open_key, folder, name, recovered, self.random_bytes)
+        keys = self._keys = Keys(folder, self._clock, signer)
         if self.wants_mldsa:
-            self._mldsa = await asyncio.to_thread(ensure_mldsa_key, folder, self.log.name, self.random_bytes)
+            keys.second = await asyncio.to_thread(ensure_mldsa_key, folder, signer.name, self.random_bytes)
         self._publication = Publication(self._db, recovered.tiles, recovered.checkpoint)
         if recovered.head.size == 0:
             await self._begin()
@@ -163,7 +149,7 @@ class Sequencer:
         frontier.append(block.leaf)
         head = TreeHead(1, frontier.root(), block.time, block.leaf, frontier.peaks)
         # Crash before: an empty ledger, and this happens again with another salt. Crash after: a ledger of one block.
-        checkpoint = self._signed_twice(checkpoint_of(head, self._key()), head)
+        checkpoint = self._signing().checkpoint(head)
         await self._db.append([RawRow(0, block.raw, block.leaf, None, None)], head, checkpoint)
         self._head = head
         self._published().advance((block.leaf,), checkpoint)
@@ -173,7 +159,7 @@ class Sequencer:
     async def _sign_head(self) -> None:
         """The head has no checkpoint of this key: an older version wrote it, or the key is new."""
         head = self._committed()
-        signed = self._signed_twice(checkpoint_of(head, self._key()), head)
+        signed = self._signing().checkpoint(head)
         checkpoint: bytes | None = signed
         try:
             await self._db.put_checkpoint(signed)
@@ -182,17 +168,10 @@ class Sequencer:
             checkpoint = None
         self._published().advance((), checkpoint)
 
-    def _signed_twice(self, note: bytes, head: TreeHead) -> bytes:
-        """`note` over `head`, with a line of the second key where there is one."""
-        if self._mldsa is None:
-            return note
-        line = self._mldsa.line(Checkpoint(self._key().name, head.size, head.root), self._clock.now() // 1000)
-        return note + str(line).encode()
-
-    def _key(self) -> Signer:
-        if self._signer is None:
+    def _signing(self) -> Keys:
+        if self._keys is None:
             raise StoreError("sequencer was not started")
-        return self._signer
+        return self._keys
 
     async def rotate(self) -> Block:
         """Hand over to a new key: the block in which the old one says so. Raises StoreError, StoreFull, StartError.
@@ -203,24 +182,19 @@ class Sequencer:
         return await asyncio.shield(spawn(self._rotate(), name="sequencer.rotate"))
 
     async def _rotate(self) -> Block:
-        folder = self._db.path.parent
-        async with self._rotating:
-            old = self._key()
-            left = await asyncio.to_thread(read_key, folder, NEXT_FILE)
-            if left is not None and left.verifier == old.verifier:
-                # The last rotation could not move it: the key in use is in this file only, which is about to be replaced.
-                await asyncio.to_thread(promote_next, folder)
-            new = Signer(old.name, self.random_bytes(32))
-            await asyncio.to_thread(write_next, folder, new)
+        keys = self._signing()
+        async with keys.rotating:
+            old = keys.signer
+            new = await keys.prepare(self.random_bytes)
             try:
                 block = await self.append(RotateDraft(old, new, self._clock.now()))
             except StoreError:
                 await self.flush()
-                if self._key() is not new and not self._unsure:
-                    await asyncio.to_thread(drop_next, folder)
+                if keys.signer is not new and not self._unsure:
+                    await keys.drop()
                 raise
             # The block is committed, with a checkpoint of the new key. Crash here: the next start promotes it.
-            await asyncio.to_thread(promote_next, folder)
+            await keys.promote()
             return block
 
     async def stop(self) -> None:
@@ -268,14 +242,14 @@ class Sequencer:
     @property
     def log(self) -> Verifier:
         """The public key of the log; its name is the origin line."""
-        return self._key().verifier
+        return self._signing().signer.verifier
 
     def statement(self, kind: str, text: str) -> bytes:
         """A signed note of the log that is no checkpoint: its first line is the log's name, a slash and `kind`.
 
         Raises ValueError for a text that no note may have.
         """
-        signer = self._key()
+        signer = self._signing().signer
         return sign_note(f"{signer.name}/{kind}\n{text}", (signer,)).encode()
 
     def _published(self) -> Publication:
@@ -367,13 +341,16 @@ class Sequencer:
         try:
             with self.batch_span([waiting.draft for waiting in batch]):
                 await self._resync()
-                ready = await self._with_durable_bodies(batch)
-                head, signer = self._committed(), self._key()
-                sealed = self._ahead.take(ready, head, signer) or self._seal(ready, head, signer)
+                ready, fault = await make_durable(self._bodies, batch)
+                if fault is not None:
+                    self.fault = fault
+                head, keys = self._committed(), self._signing()
+                sealed = self._ahead.take(ready, head, keys.signer) or self._seal(ready, head, keys.signer)
                 if sealed.rows:
                     await self._write(sealed)
                     self._publish(sealed)
-                    await self._delete_evicted(sealed)
+                    # Here, where no other batch makes one durable meanwhile.
+                    await delete_released(self._bodies, sealed.waiting, self.fold)
         except EdgeError as error:
             log.error("batch of %d blocks was not committed: %s", len(batch), error)
             self._fail_all(batch, error)
@@ -386,7 +363,10 @@ class Sequencer:
 
     def _seal(self, batch: Sequence[Waiting], head: TreeHead, signer: Signer) -> Sealed:
         sealed = seal_batch(batch, head, self._node, self.fold.genesis_salt, signer)
-        return sealed if self._mldsa is None else replace(sealed, checkpoint=self._signed_twice(sealed.checkpoint, sealed.head))
+        keys = self._keys
+        if keys is None or keys.second is None:
+            return sealed
+        return replace(sealed, checkpoint=keys.signed_twice(sealed.checkpoint, sealed.head))
 
     def _look_ahead(self) -> None:
         """While a batch is written to the disk: seal the one after it, if that is full by now."""
@@ -399,26 +379,6 @@ class Sequencer:
         self.fault = error
         for waiting in batch:
             waiting.fail(error)
-
-    async def _with_durable_bodies(self, batch: list[Waiting]) -> list[Waiting]:
-        refs = {draft.body.digest: draft.body for waiting in batch if isinstance(draft := waiting.draft, StoreDraft)}
-        if not refs:
-            return batch
-        try:
-            # Crash in it: bodies that no block names, removed or found again by the next start.
-            await self._bodies.make_durable(list(refs.values()))
-            return batch
-        except StoreError as error:
-            failure = self.fault = error
-            log.error("bodies could not be made durable: %s", error)
-        ready = []
-        for waiting in batch:
-            draft = waiting.draft
-            if isinstance(draft, StoreDraft) and not self._bodies.exists(draft.body.digest):
-                waiting.fail(failure)
-            else:
-                ready.append(waiting)
-        return ready
 
     async def _write(self, sealed: Sealed) -> None:
         """Commit. A failure at the very end may have been persisted all the same; the database is asked, never guessed."""
@@ -451,27 +411,16 @@ class Sequencer:
                 self.fold.apply(verify_block(row.raw, Digest(row.leaf)), names)
             self._head = kept
             self._published().advance([Digest(row.leaf) for row in rows], state.checkpoint)
-            await self._adopt_key(state.checkpoint)
+            await self._signing().adopt(state.checkpoint)
         self._unsure = False
-
-    async def _adopt_key(self, checkpoint: bytes | None) -> None:
-        """A rotation whose outcome was unknown may turn out to be committed: then its key is the one that goes on."""
-        if not signed_by(checkpoint, self._key()):
-            folder = self._db.path.parent
-            following = await asyncio.to_thread(read_key, folder, NEXT_FILE)
-            if following is not None and signed_by(checkpoint, following):
-                self._signer = following
-                try:
-                    await asyncio.to_thread(promote_next, folder)
-                except StartError as error:
-                    log.error("%s; the next start tries again", error)
 
     def _publish(self, sealed: Sealed) -> None:
         """The batch is on the disk. Nothing here may fail half way.
 
         Crash here: nobody was told of a committed batch, and the next start publishes it.
         """
-        self._head, self._signer, self.fault = sealed.head, sealed.signer, None
+        self._head, self.fault = sealed.head, None
+        self._signing().signer = sealed.signer
         self._published().advance([block.leaf for block in sealed.blocks], sealed.checkpoint)
         apply = self.fold.apply
         for block, names in zip(sealed.blocks, sealed.names, strict=True):
@@ -483,21 +432,6 @@ class Sequencer:
         for each, block in zip(sealed.waiting, sealed.blocks, strict=True):
             if not each.future.done():
                 each.future.set_result(block)
-
-    async def _delete_evicted(self, sealed: Sealed) -> None:
-        """Delete evicted and erased bodies, here, where no other batch makes one durable meanwhile.
-
-        Crash before: a body that nothing names, which the next start deletes. A body stored again in the same batch stays.
-        """
-        for waiting in sealed.waiting:
-            draft = waiting.draft
-            going = (draft.body,) if isinstance(draft, EvictDraft) else draft.bodies if isinstance(draft, EraseDraft) else ()
-            for body in going:
-                if body in self.fold.gone:
-                    try:
-                        await self._bodies.delete(body)
-                    except StoreError as error:
-                        log.error("body that is to go could not be deleted: %s", error)
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, work: Callable[[], object]) -> None:

@@ -19,8 +19,8 @@ from edgeproxy.serving.deadlines import UnreadWatch
 from edgeproxy.serving.flow import WriteGate
 from edgeproxy.serving.http2_body import Http2Body
 from edgeproxy.serving.http2_budget import Budget, Spent
-from edgeproxy.serving.http2_engine import FramingLimits, Http2Engine
-from edgeproxy.serving.http2_framing import ConnectionFault, Framing, HeaderBlock
+from edgeproxy.serving.http2_engine import Http2Engine
+from edgeproxy.serving.http2_framing import ConnectionFault, Framing, FramingLimits, HeaderBlock
 from edgeproxy.serving.http2_outflow import Outflow
 from edgeproxy.serving.http2_requests import read_request
 from edgeproxy.serving.http2_states import TABLE, Event, State

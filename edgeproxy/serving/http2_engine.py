@@ -12,7 +12,7 @@ State of a stream (section 5.1), as far as a server without push needs it:
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from edgeproxy.serving.http2_blocks import OpenBlock
 from edgeproxy.serving.http2_budget import (
@@ -23,7 +23,7 @@ from edgeproxy.serving.http2_budget import (
     Flooded,
     Spent,
 )
-from edgeproxy.serving.http2_framing import ConnectionFault, FramingEvents
+from edgeproxy.serving.http2_framing import ConnectionFault, FramingEvents, FramingLimits
 from edgeproxy.serving.http2_hpack import BlockDecoder
 from edgeproxy.wire import http2_frames as frames
 from edgeproxy.wire.hpack import NO_TABLE
@@ -48,16 +48,6 @@ REMEMBERED: Final = 256
 """Closed streams whose end is remembered."""
 
 _RESERVED: Final = 0x7FFF_FFFF
-
-
-class FramingLimits(NamedTuple):
-    """`streams` at once; `window`: bytes of one body that wait for their reader; `list_bytes`: what is said of field lists;
-    `block_bytes`: most that is read of one, compressed or not, before the connection ends."""
-
-    streams: int
-    window: int
-    list_bytes: int
-    block_bytes: int
 
 
 class _Stream:

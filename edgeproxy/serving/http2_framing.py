@@ -6,7 +6,7 @@ can take its place, as long as it keeps the promises written here.
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from edgeproxy.serving.http2_budget import Spent
 from edgeproxy.wire.http2 import Line
@@ -20,6 +20,16 @@ class ConnectionFault(Exception):
         super().__init__(text)
         self.code = code
         self.text = text
+
+
+class FramingLimits(NamedTuple):
+    """`streams` at once; `window`: bytes of one body that wait for their reader; `list_bytes`: what is said of field lists;
+    `block_bytes`: most that is read of one, compressed or not, before the connection ends."""
+
+    streams: int
+    window: int
+    list_bytes: int
+    block_bytes: int
 
 
 class HeaderBlock:

@@ -24,9 +24,9 @@ const {subtle} = crypto
 const db = openDatabase(indexedDB)
 const state = openState(config, subtle, db, Date.now)
 
-/** The configured bytes, and never more than a tenth of what the browser gives this site. */
+/** The configured bytes, and never more than a tenth of what the browser gives this site, where it says how much that is (WebKitGTK does not). */
 async function budget() {
-  const {quota = Infinity} = await navigator.storage.estimate()
+  const {quota = Infinity} = (await navigator.storage?.estimate()) ?? {}
   return Math.min(config.limits.bytes, quota / 10)
 }
 

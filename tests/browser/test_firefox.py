@@ -7,8 +7,8 @@ from tests.support.edge import until
 from tests.support.firefox import Firefox, firefox
 from tests.support.outage import Place, mirror, place, receipts
 from tests.support.parts import need
-from tests.support.visitor import CONTROLLED, KEPT_BLOCKS, LEFT, NOTHING_LEFT, SOUGHT
-from tests.support.worker_pages import BANNER, STATE
+from tests.support.visitor import LEFT, NOTHING_LEFT, SOUGHT
+from tests.support.worker_pages import BANNER, CONTROLLED, KEPT_BLOCKS, STATE
 
 GREEN = "rgb(19, 111, 99)"
 NAVIGATION = "performance.getEntriesByType('navigation')[0]"

@@ -1,17 +1,14 @@
 """The ways to end a service worker, each by itself; a new worker under open pages; and `observe`, which changes nothing."""
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
-import pytest_asyncio
 
 from edgeproxy.inject.injector import tag
-from tests.support.outage import Mirror, Place, mirror, place, receipts
-from tests.support.parts import need
+from tests.support.outage import Scene, receipts
 from tests.support.visited_site import FILES
-from tests.support.visitor import CONTROLLED, LEFT, NOTHING_LEFT, REGISTERED, Visitor, visiting
+from tests.support.visitor import LEFT, NOTHING_LEFT, REGISTERED, Visitor
+from tests.support.worker_pages import CONTROLLED
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,23 +21,6 @@ RUN_REGISTER = """(async () => {
   script.src = "/.edge/ui/register.js";
   document.head.append(script);
 })()"""
-
-
-@dataclass
-class Scene:
-    visitor: Visitor
-    place: Place
-    mirror: Mirror
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """One browser and one site for all tests here."""
-    need("chromium")
-    folder = tmp_path_factory.mktemp("kill")
-    async with mirror(folder / "mirror") as copies, visiting(folder) as visitor:
-        with place(folder, copies.url) as site:
-            yield Scene(visitor, site, copies)
 
 
 async def settled(scene: Scene, mode: str = "on") -> None:

@@ -1,36 +1,14 @@
 """The site survives in a real browser: origin, edge and network are taken away one after the other, with SIGKILL and SIGSTOP."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-
 import pytest
-import pytest_asyncio
 
-from tests.support.outage import Mirror, Place, mirror, place, receipts
-from tests.support.parts import need
-from tests.support.visitor import EMPTY_STORE, SOUGHT, Visitor, visiting
+from tests.support.outage import Scene, receipts
+from tests.support.visitor import EMPTY_STORE, SOUGHT, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PARTS = ("/v/style.css", "/v/page.js", "/v/picture.svg", "/v/tone.wav")
 GREEN = "rgb(19, 111, 99)"
-
-
-@dataclass
-class Scene:
-    visitor: Visitor
-    place: Place
-    mirror: Mirror
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
-    """One browser and one site for all tests here, which come in the order of a visit."""
-    need("chromium")
-    folder = tmp_path_factory.mktemp("outage")
-    async with mirror(folder / "mirror") as copies, visiting(folder) as visitor:
-        with place(folder, copies.url) as made:
-            yield Scene(visitor, made, copies)
 
 
 async def is_whole(visitor: Visitor) -> None:

@@ -4,9 +4,9 @@ that was set back, a clock."""
 import base64
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,8 @@ import pytest_asyncio
 from edgeproxy.ledger.checkpoint import read_checkpoint, sign_checkpoint
 from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.proof_file import parse_proof_file
-from tests.support.outage import Mirror, Place, mirror, place, receipts
-from tests.support.parts import need
-from tests.support.visitor import EDIT_KEPT, EMPTY_STORE, REGISTERED, Arrival, Visitor, visiting
+from tests.support.outage import Scene, receipts
+from tests.support.visitor import EDIT_KEPT, EMPTY_STORE, REGISTERED, Arrival, Visitor
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -28,38 +27,27 @@ PAGES = ("/v/", "/v/second", "/v/third", "/v/patched", "/v/brittle")
 TAMPERED = "new Response('<title>TAMPERED</title>', {headers: {'content-type': 'text/html'}})"
 
 
-@dataclass
-class Scene:
-    visitor: Visitor
-    place: Place
-    mirror: Mirror
-    folder: Path
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+async def scene(scene: Scene) -> Scene:
     """A browser that keeps all pages, an edge that was killed, and beside it: `good`, a mirror of all; `older`, its data of
     before the visit; `old-control`, an order to end that was taken back since."""
-    need("chromium")
-    folder = tmp_path_factory.mktemp("tampering")
-    async with mirror(folder / "nothing") as copies, visiting(folder) as visitor:
-        with place(folder, copies.url) as site:
-            for path in PAGES:
-                site.record(path)
-            site.workers("kill")
-            (folder / "old-control").write_bytes(site.get("/.edge/api/v1/control"))
-            site.workers("on")
-            site.edge.kill()
-            shutil.copytree(site.edge.data, folder / "older")
-            site.edge.start()
-            await visitor.go(site.at("/v/"))
-            await visitor.is_protected(site.at("/v/"))
-            for path in PAGES[1:]:
-                await visitor.go(site.at(path))
-            await visitor.is_protected(*(site.at(path) for path in PAGES))
-            site.edge.kill()
-            site.export(folder / "good")
-            yield Scene(visitor, site, copies, folder)
+    visitor, site, folder = scene.visitor, scene.place, scene.folder
+    for path in PAGES:
+        site.record(path)
+    site.workers("kill")
+    (folder / "old-control").write_bytes(site.get("/.edge/api/v1/control"))
+    site.workers("on")
+    site.edge.kill()
+    shutil.copytree(site.edge.data, folder / "older")
+    site.edge.start()
+    await visitor.go(site.at("/v/"))
+    await visitor.is_protected(site.at("/v/"))
+    for path in PAGES[1:]:
+        await visitor.go(site.at(path))
+    await visitor.is_protected(*(site.at(path) for path in PAGES))
+    site.edge.kill()
+    site.export(folder / "good")
+    return scene
 
 
 async def is_refused(visitor: Visitor, url: str) -> None:

@@ -23,7 +23,7 @@ from edgeproxy.ledger.block import Block
 from edgeproxy.ledger.checkpoint import open_checkpoint, read_checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
 from edgeproxy.ledger.note_keys import parse_verifier
-from edgeproxy.sequencer import sequencer, signing
+from edgeproxy.sequencer import keys, signing
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.sequencer.publication import Publication
 from edgeproxy.storage import ledger_key, ledger_rows
@@ -41,8 +41,8 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (ledger_rows, "put_state"),
     (Witness, "write"),
     (Publication, "advance"),
-    (sequencer, "write_next"),
-    (sequencer, "promote_next"),
+    (keys, "write_next"),
+    (keys, "promote_next"),
     (signing, "promote_next"),
     (signing, "drop_next"),
     (signing, "ensure_key"),

@@ -181,7 +181,7 @@ async def test_every_cached_page_is_answered_when_the_origin_is_killed_under_loa
         assert never_seen.status in (502, 503)
         assert never_seen["Proxy-Status"] == "edgeproxy;error=connection_refused"
 
-        origin.start(version="2")
+        origin.start("2")
         for page in STALE + FORBIDDEN:
             back = await client.ask(page.target)
             assert (back.status, back.body) == (200, page.body("2")), page.target

@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,10 +16,10 @@ from edgeproxy.sequencer.sequencer import Head
 from edgeproxy.storage.bodies import BodyStore
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import read_key
+from tests.support.command_line import Command
 from tests.support.ledgers import NOW, SITE, Ledger, store_draft
 
 PAGE = f"http://{SITE}/page"
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

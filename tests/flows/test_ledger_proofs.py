@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -29,13 +28,13 @@ from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, read_key
 from edgeproxy.storage.ledger_rows import connect_to_read, read_leaves
 from edgeproxy.storage.shards import Shards
+from tests.support.command_line import Command
 from tests.support.edge import command, json_of, running_edge
 from tests.support.ledgers import SITE, Ledger, store_draft
 from tests.support.site import content, running_site
 
 PAGE = f"http://{SITE}/page"
 LARGE = f"http://{SITE}/large"
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

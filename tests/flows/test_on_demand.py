@@ -14,6 +14,7 @@ from edgeproxy.tls.on_demand import Budget, OnDemand, OnDemandSettings, Refusal,
 from tests.support.keepers import Lab
 from tests.support.local_authority import DAY, LocalAuthority
 from tests.support.time_lapse import until
+from tests.support.web_app import listening
 
 NAME = "shop.example.org"
 
@@ -43,13 +44,8 @@ async def service() -> AsyncIterator[Service]:
     app = web.Application()
     app.router.add_get("/ask", service.answer)
     app.router.add_get("/redirect", service.answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    service.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield service
-    await runner.cleanup()
+    async with listening(app) as service.url:
+        yield service
 
 
 class Place:

@@ -18,6 +18,7 @@ from edgeproxy.telemetry.tracing import Span, Tracing, open_tracing
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.messages import Request
 from tests.support.otlp_receiver import OtlpReceiver, ReceivedSpan
+from tests.support.web_app import listening
 
 CALLER = "0af7651916cd43dd8448eb211c80319c"
 
@@ -73,12 +74,8 @@ async def origin() -> AsyncIterator[Origin]:
 
     app = web.Application()
     app.router.add_get("/{any:.*}", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    yield Origin(f"http://127.0.0.1:{runner.addresses[0][1]}", seen)
-    await runner.cleanup()
+    async with listening(app) as url:
+        yield Origin(url, seen)
 
 
 @pytest.fixture(autouse=True)

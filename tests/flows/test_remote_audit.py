@@ -1,4 +1,4 @@
-"""`ledger verify --url`: a clean audit of a real edge, one that is killed and goes on, and every lie that an edge could tell."""
+"""`ledger verify --url` as operators run it: a clean audit of a real edge, one that is killed and goes on, and what they read."""
 
 import asyncio
 import contextlib
@@ -21,50 +21,20 @@ import pytest
 
 from edgeproxy import cli
 from edgeproxy.admin.client import AdminClient
-from edgeproxy.auditing import remote
-from edgeproxy.auditing.fetching import reading_from
 from edgeproxy.auditing.memory import Memory
-from edgeproxy.auditing.remote import Order, RemoteAudit, Report
-from edgeproxy.caching.model import Digest
-from edgeproxy.clock import Instant, SystemClock
-from edgeproxy.ledger.drafts import EraseDraft, EvictDraft
 from edgeproxy.ledger.findings import FindingKind
-from edgeproxy.ledger.mldsa import MldsaSigner
-from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, Verifier
-from edgeproxy.ledger.policy import parse_policy
-from edgeproxy.ledger.tiles import encode_bundle
+from edgeproxy.ledger.note_keys import Signer
+from tests.support.audited import BASE, KEY, W, audited, broken_by, kind_of, with_nonsense
 from tests.support.certificates import authority, certificate
 from tests.support.edge import ROOT, Client, EdgeProcess, running_edge, until, write_config
-from tests.support.ledgers import SITE, store_draft
 from tests.support.lying_edge import (
-    BODIES,
-    ORIGIN,
     PREFIX,
     Log,
-    LyingEdge,
-    bomb,
-    drip,
-    flood,
     hang,
     lying_edge,
-    overload,
-    redirect,
 )
 from tests.support.site import running_site
 from tests.support.validators import ValidatorProcess, configured, introduce
-
-SIZE = 600
-BASE = Log().grow(SIZE - 1)
-KEY = BASE.signer.verifier
-W = [Signer(f"w{number}.example", bytes([number]) * 32, COSIGNATURE) for number in (2, 3, 4)]
-
-
-async def _audit(edge: LyingEdge, state: Path, key: Verifier = KEY, *, timeout: float = 20.0, **order: object) -> Report:
-    """One audit that tries everything once."""
-    with closing(Memory(state, key.name)) as memory:
-        async with reading_from(edge.base, timeout=timeout, delays=()) as source:
-            return await RemoteAudit(source, memory, Order(key, **order), SystemClock()).run()  # type: ignore[arg-type]
-
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
@@ -81,10 +51,6 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         return status, done.out, done.err
 
     return call
-
-
-def _kind(report: Report) -> FindingKind | None:
-    return report.fault.kind if report.fault is not None else None
 
 
 # -- a real edge -----------------------------------------------------------------------------------------------------------
@@ -209,11 +175,11 @@ async def test_an_audit_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> N
             await asyncio.to_thread(auditor.wait, 20)
         edge.lies.clear()
         edge.asked.clear()
-        report = await _audit(edge, tmp_path)
+        report = await audited(edge, tmp_path)
         assert (report.fault, report.known, report.read) == (None, 16 * 256, 16 * 256 + 44)
         assert min(path for path in edge.asked if "entries" in path) == f"{PREFIX}tile/entries/016"
         edge.asked.clear()
-        again = await _audit(edge, tmp_path)
+        again = await audited(edge, tmp_path)
         assert (again.fault, again.read, again.known) == (None, 0, log.size)
         assert not any("entries" in path for path in edge.asked)
 
@@ -223,276 +189,13 @@ async def test_a_longer_ledger_is_read_from_the_first_new_block(tmp_path: Path) 
     async with lying_edge(log) as edge:
         for size in (100, 101, 255, 256, 257, 700):
             log.grow(size - log.size)
-            report = await _audit(edge, tmp_path)
+            report = await audited(edge, tmp_path)
             assert (report.fault, report.known + report.read) == (None, size)
         edge.asked.clear()
-        anew = await _audit(edge, tmp_path, anew=True)
+        anew = await audited(edge, tmp_path, anew=True)
         assert (anew.fault, anew.known, anew.read) == (None, 0, 700)
-        too_long = await _audit(edge, tmp_path / "other", most_blocks=699)
-        assert _kind(too_long) is FindingKind.LIMIT
-
-
-# -- lies ------------------------------------------------------------------------------------------------------------------
-
-
-def _flipped(data: bytes | None, place: int = 0) -> bytes:
-    assert data is not None
-    changed = bytearray(data)
-    changed[place] ^= 1
-    return bytes(changed)
-
-
-def _tile(path: str) -> bytes:
-    from edgeproxy.ledger.tiles import parse_tile_path
-
-    data = BASE.tile(parse_tile_path(path))
-    assert data is not None
-    return data
-
-
-def _swapped() -> bytes:
-    blocks = BASE.blocks[:256]
-    blocks[7], blocks[8] = blocks[8], blocks[7]
-    return encode_bundle(blocks)
-
-
-LIES: list[tuple[str, object, FindingKind, str]] = [
-    ("tile/0/001", _flipped(_tile("tile/0/001"), 40), FindingKind.TILE, "tile/0/001"),
-    ("tile/0/001", _tile("tile/0/000"), FindingKind.TILE, "tile/0/001"),
-    ("tile/0/001", _tile("tile/0/001")[:-32], FindingKind.TILE, "another length"),
-    ("tile/0/001", b"", FindingKind.TILE, "another length"),
-    ("tile/0/001", None, FindingKind.UNPUBLISHED, "tile/0/001"),
-    ("tile/0/002.p/88", _flipped(_tile("tile/0/002.p/88")), FindingKind.TILE, "right edge"),
-    ("tile/1/000.p/2", _flipped(_tile("tile/1/000.p/2")), FindingKind.TILE, "right edge"),
-    ("tile/entries/000", _flipped(_tile("tile/entries/000"), 300), FindingKind.BUNDLE, "block=1"),
-    ("tile/entries/000", _swapped(), FindingKind.BUNDLE, "block=7"),
-    ("tile/entries/002.p/88", _flipped(_tile("tile/entries/002.p/88"), -1), FindingKind.BUNDLE, "block=599"),
-    ("tile/entries/001", _tile("tile/entries/001")[:-1], FindingKind.BUNDLE, "ends within an entry"),
-    ("tile/entries/001", _tile("tile/entries/001") + b"\0", FindingKind.BUNDLE, "bytes behind"),
-    ("tile/entries/001", None, FindingKind.UNPUBLISHED, "tile/entries/001"),
-    ("tile/0/000", bytes(8193), FindingKind.TOO_LARGE, "larger than it may be"),
-    ("checkpoint", flood, FindingKind.TOO_LARGE, "larger than it may be"),
-    ("tile/0/000", bomb, FindingKind.TOO_LARGE, "larger than it may be"),
-    ("checkpoint", None, FindingKind.UNPUBLISHED, "no checkpoint"),
-    ("checkpoint", b"", FindingKind.CHECKPOINT, "line feed"),
-    ("checkpoint", b"<html>\n", FindingKind.CHECKPOINT, "no text"),
-    ("checkpoint", BASE.note().replace(b"\n600\n", b"\n599\n"), FindingKind.CHECKPOINT, "does not verify"),
-    ("checkpoint", redirect, FindingKind.REDIRECTED, "elsewhere.example"),
-    ("tile/0/000", redirect, FindingKind.REDIRECTED, "elsewhere.example"),
-    ("checkpoint", hang, FindingKind.UNREACHABLE, "in time"),
-    ("tile/entries/001", drip, FindingKind.UNREACHABLE, "in time"),
-    ("tile/0/001", overload, FindingKind.UNREACHABLE, "503"),
-]
-
-
-@pytest.mark.parametrize(("path", "lie", "kind", "words"), LIES, ids=[f"{n}-{lie[0]}-{lie[2]}" for n, lie in enumerate(LIES)])
-async def test_each_lie_is_found_and_named(tmp_path: Path, path: str, lie: object, kind: FindingKind, words: str) -> None:
-    async with lying_edge(BASE) as edge:
-        edge.lies[PREFIX + path] = lie  # type: ignore[assignment]
-        report = await _audit(edge, tmp_path, timeout=0.2 if lie in (hang, drip) else 20.0)
-        assert _kind(report) is kind, report.fault
-        assert words in str(report.fault)
-        # a lie leaves nothing behind that the truth would stumble over
-        edge.lies.clear()
-        honest = await _audit(edge, tmp_path)
-        assert (honest.fault, honest.known + honest.read) == (None, SIZE)
-
-
-async def test_a_key_or_a_name_that_is_not_the_logs_is_refused(tmp_path: Path) -> None:
-    async with lying_edge(BASE) as edge:
-        stranger = Signer(ORIGIN, b"\x09" * 32)
-        report = await _audit(edge, tmp_path / "a", stranger.verifier)
-        assert (_kind(report), "no block hands over" in str(report.fault)) == (FindingKind.KEY, True)
-        other = await _audit(edge, tmp_path / "b", Signer("other.example/.edge/ledger", b"\1" * 32).verifier)
-        assert (_kind(other), "of=edge.example" in str(other.fault)) == (FindingKind.ORIGIN, True)
-        # the stranger's ledger is read to its end, and nothing of it is remembered
-        honest = await _audit(edge, tmp_path / "a")
-        assert (honest.fault, honest.known, honest.read) == (None, 0, SIZE)
-        forged = Log(stranger).grow(10)
-        edge.log = forged
-        report = await _audit(edge, tmp_path / "a")
-        assert _kind(report) is FindingKind.KEY
-        assert "contradicts what was seen" in str(report.fault)
-        assert report.evidence == []
-
-
-async def test_rollback_and_fork_are_refused_and_both_notes_kept(tmp_path: Path) -> None:
-    shrunk = Log().grow(400)
-    fork = shrunk.copy().grow(SIZE - 401, "another")
-    rewritten = Log().grow(10, "another").grow(SIZE + 200)
-    async with lying_edge(BASE) as edge:
-        assert (await _audit(edge, tmp_path)).fault is None
-        for log, kind, words in (
-            (shrunk, FindingKind.ROLLBACK, "become smaller"),
-            (fork, FindingKind.FORK, "two signed roots"),
-            (rewritten, FindingKind.FORK, "not the beginning"),
-        ):
-            edge.log = log
-            report = await _audit(edge, tmp_path)
-            assert _kind(report) is kind
-            assert words in str(report.fault)
-            assert sorted(path.read_bytes() for path in report.evidence) == sorted((BASE.note(), log.note()))
-            # it is refused for as long as it is shown, and the truth is taken all the time
-            assert _kind(await _audit(edge, tmp_path, anew=True)) is kind
-            edge.log = BASE
-            assert (await _audit(edge, tmp_path)).fault is None
-
-
-def _breaking(change: Callable[[Log], None]) -> Log:
-    """A log whose block 300 breaks a rule, under the true key and with a true tree."""
-    log = Log().grow(299)
-    change(log)
-    return log.grow(50)
-
-
-def _wrong_height(log: Log) -> None:
-    log.append_raw(log.copy().grow(1).blocks[-1].replace(b'"height":300', b'"height":301'))
-
-
-def _wrong_prev(log: Log) -> None:
-    other = log.copy()
-    other.leaves[-1] = Digest(b"x" * 32)
-    log.append_raw(other.grow(1).blocks[-1])
-
-
-def _back_in_time(log: Log) -> None:
-    log.time = Instant(log.time - 5)
-    log.append(store_draft(1))
-
-
-def _not_canonical(log: Log) -> None:
-    log.append_raw(log.copy().grow(1).blocks[-1].replace(b'"v":1,', b'"v":1, '))
-
-
-def _unknown_op(log: Log) -> None:
-    log.append_raw(log.copy().grow(1).blocks[-1].replace(b'"op":"store"', b'"op":"admit"'))
-
-
-def _nonsense(log: Log) -> None:
-    log.append_raw(b"nonsense")
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (_wrong_height, "at another height"),
-        (_wrong_prev, "does not name"),
-        (_back_in_time, "older than the one before"),
-        (_not_canonical, "canonical"),
-        (_unknown_op, "unknown op"),
-        (_nonsense, "cannot be read"),
-    ],
-)
-async def test_a_signed_block_that_breaks_the_rules_is_named(tmp_path: Path, change: Callable[[Log], None], words: str) -> None:
-    async with lying_edge(_breaking(change)) as edge:
-        for _ in range(2):  # it does not go away by asking again
-            report = await _audit(edge, tmp_path)
-            assert (_kind(report), report.fault and report.fault.height) == (FindingKind.BLOCK, 300)
-            assert words in str(report.fault)
-
-
-# -- keys that follow each other -------------------------------------------------------------------------------------------
-
-
-async def test_whoever_trusts_an_old_key_is_led_to_the_present_one(tmp_path: Path) -> None:
-    log = Log().grow(300)
-    keys = [log.signer.verifier]
-    async with lying_edge(log) as edge:
-        assert (await _audit(edge, tmp_path / "kept")).signer == str(keys[0])
-        for seed in (b"\x11" * 32, b"\x12" * 32):
-            log.rotate(seed)
-            keys.append(log.signer.verifier)
-            log.grow(100)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(remote, "MAX_ROTATIONS", 1)
-            assert "too often" in str((await _audit(edge, tmp_path / "few")).fault)
-        for key in keys:
-            report = await _audit(edge, tmp_path / key.key_id.hex(), key)
-            assert (report.fault, report.signer) == (None, str(keys[-1]))
-            known = await _audit(edge, tmp_path / "kept", key)
-            assert (known.fault, known.signer) == (None, str(keys[-1]))
-        # the retired key goes on: what it signs counts no more
-        log.grow(1)
-        newest, log.signer = log.signer, Signer(ORIGIN, b"\1" * 32)
-        for state in ("fresh", "kept"):
-            report = await _audit(edge, tmp_path / state)
-            assert _kind(report) is FindingKind.KEY
-        log.signer = newest
-        assert (await _audit(edge, tmp_path / "kept")).fault is None
-
-
-# -- cosignatures ----------------------------------------------------------------------------------------------------------
-
-
-async def test_a_quorum_that_is_fresh_makes_it_final(tmp_path: Path) -> None:
-    lines = [f"log {KEY}", *(f"witness w{number} {each.verifier}" for number, each in enumerate(W, 2))]
-    policy = parse_policy("\n".join([*lines, "group two 2 w2 w3 w4", "quorum two"]).encode())
-    now = int(SystemClock().seconds())
-    async with lying_edge(BASE) as edge:
-
-        async def audit() -> Report:
-            return await _audit(edge, tmp_path, policy=policy, max_age=600)
-
-        assert _kind(await audit()) is FindingKind.QUORUM
-        edge.lies[f"{PREFIX}checkpoint.final"] = BASE.cosigned(500, (W[0], now), (W[2], now - 5))
-        report = await audit()
-        assert (report.fault, report.final_size, report.read) == (None, 500, SIZE)
-        assert report.quorum is not None
-        assert (report.quorum.names, report.quorum.oldest) == (("w2", "w4"), now - 5)
-        for note, kind in (
-            (BASE.cosigned(500, (W[0], now)), FindingKind.QUORUM),
-            (BASE.cosigned(500, (W[0], now), (Signer("w3.example", b"\x33" * 32, COSIGNATURE), now)), FindingKind.QUORUM),
-            (BASE.cosigned(500, (W[0], now), (W[1], now - 700)), FindingKind.STALE),
-            (BASE.cosigned(500, (W[0], now), (W[1], now + 700)), FindingKind.STALE),
-            (BASE.cosigned(500, (W[0], now), (W[1], now)).replace(b"\n500\n", b"\n501\n"), FindingKind.CHECKPOINT),
-            (Log().grow(10, "x").grow(500).cosigned(500, (W[0], now), (W[1], now)), FindingKind.FORK),
-        ):
-            edge.lies[f"{PREFIX}checkpoint.final"] = note
-            assert _kind(await audit()) is kind
-        # the plain one has it: nothing else is asked for
-        edge.lies = {f"{PREFIX}checkpoint": BASE.cosigned(SIZE, (W[0], now), (W[1], now))}
-        assert (await audit()).final_size == SIZE
-
-
-async def test_a_second_signature_of_the_log_can_be_asked_for(tmp_path: Path) -> None:
-    second = MldsaSigner(ORIGIN, b"\4" * 32)
-    policy = parse_policy(f"log {KEY}\nwitness pq {second.verifier}\nquorum pq\n".encode())
-    async with lying_edge(BASE) as edge:
-        assert _kind(await _audit(edge, tmp_path, policy=policy, max_age=600)) is FindingKind.QUORUM
-        line = str(second.line(BASE.checkpoint(), int(SystemClock().seconds()))).encode()
-        edge.lies[f"{PREFIX}checkpoint"] = BASE.note() + line
-        report = await _audit(edge, tmp_path, policy=policy, max_age=600)
-        assert (report.fault, report.final_size) == (None, SIZE)
-        # a key that is not asked for: the line is ignored, and the rest holds
-        assert (await _audit(edge, tmp_path / "other")).fault is None
-
-
-# -- bodies ----------------------------------------------------------------------------------------------------------------
-
-
-async def test_bodies_are_those_of_their_blocks(tmp_path: Path) -> None:
-    log = Log().grow(20)
-    digests = list(log.bodies)
-    gone, erased, absent, wrong = digests[3], digests[4], digests[5], digests[6]
-    log.append(EvictDraft(Digest(bytes.fromhex(gone)), 6, log.time))
-    page = store_draft(5).url
-    log.append(EraseDraft(SITE, page, (Digest(bytes.fromhex(erased)),), log.time, ""))
-    async with lying_edge(log) as edge:
-        edge.lies[BODIES + absent] = None
-        report = await _audit(edge, tmp_path, bodies=True)
-        assert (report.fault, report.bodies, report.missing) == (None, 17, [absent])
-        assert not {BODIES + gone, BODIES + erased} & set(edge.asked)
-        edge.asked.clear()
-        del edge.lies[BODIES + absent]
-        again = await _audit(edge, tmp_path, bodies=True)
-        assert (again.bodies, [path for path in edge.asked if path.startswith(BODIES)]) == (1, [BODIES + absent])
-        truth = log.bodies[wrong]
-        for lie, words in ((_flipped(truth), "digest"), (truth[:-1], "shorter"), (truth + b"x", "longer"), (flood, "longer")):
-            edge.lies[BODIES + wrong] = lie
-            report = await _audit(edge, tmp_path, bodies=True, anew=True)
-            assert _kind(report) is FindingKind.BODY
-            assert words in str(report.fault)
-            assert wrong in str(report.fault)
+        too_long = await audited(edge, tmp_path / "other", most_blocks=699)
+        assert kind_of(too_long) is FindingKind.LIMIT
 
 
 # -- words -----------------------------------------------------------------------------------------------------------------
@@ -515,7 +218,7 @@ async def test_an_operator_reads_what_it_means_and_what_to_do(run: Run, tmp_path
         told = [line.split(": ")[1] for line in err.splitlines()]
         assert told == ["fault", "what it means", "what to do", "evidence", "evidence"]
         assert "no faults" not in out
-        edge.log = _breaking(_nonsense)
+        edge.log = broken_by(with_nonsense)
         status, out, _ = await run("--url", edge.base, "--key", str(KEY), "--state", str(tmp_path / "other"), "--json")
         view = json.loads(out)
         assert (status, view["ok"], view["fault"]["kind"], view["fault"]["height"]) == (1, False, "block", 300)

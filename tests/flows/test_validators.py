@@ -277,7 +277,7 @@ async def test_a_forked_ledger_is_never_final_whatever_one_liar_cosigns(
             config_edge = running_edge(tmp_path, origin.url, more=more)
             async with config_edge as (edge, client):
                 # A new ledger gets a new key by itself (sequencer.signing); the thief's edge does not.
-                edge.sequencer._signer = key
+                edge.sequencer._signing().signer = key
                 introduce(edge, client.base, honest)
                 for each in honest:
                     each.know(str(log), f"{client.base}/.edge/ledger")

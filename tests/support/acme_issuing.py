@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeproxy.clock import Clock
+from tests.support.certificates import key_usage
 
 
 class IssuingAuthority:
@@ -63,25 +64,12 @@ class IssuingAuthority:
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-            .add_extension(_CERTIFICATE_SIGNING, critical=True)
+            .add_extension(key_usage(signs_certificates=True), critical=True)
             .sign(issuer_key, hashes.SHA256())
         )
 
     def _now(self) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(self.clock.seconds(), datetime.UTC)
-
-
-_CERTIFICATE_SIGNING = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 def pem(certificate: x509.Certificate) -> bytes:

@@ -32,6 +32,7 @@ from cryptography import x509
 from edgeproxy.clock import Clock
 from edgeproxy.tls.acme.tls_alpn import sni_of
 from tests.support.acme_issuing import IssuingAuthority
+from tests.support.web_app import listening
 
 Answer = Callable[[web.Request], web.Response]
 _KEY = web.RequestKey("key", josepy.JWK)
@@ -169,14 +170,8 @@ class AcmeStub:
         app.router.add_get("/renewalInfo/{id}", self._step("renewalInfo", self._renewal_info, signed=False))
         for step, handler in routes.items():
             app.router.add_post(f"/{step}{{id:.*}}", self._step(step, handler))
-        runner = web.AppRunner(app, shutdown_timeout=1.0)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        try:
+        async with listening(app) as self.base:
             yield self
-        finally:
-            await runner.cleanup()
 
     # --- every request
 

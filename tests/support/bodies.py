@@ -1,8 +1,26 @@
 """Bodies for tests, and the chunk tree computed a second way."""
 
 import hashlib
+from pathlib import Path
 
-from edgeproxy.ledger.chunks import CHUNK
+import pytest
+
+from edgeproxy.ledger.chunks import CHUNK, WHOLE_BODY_LIMIT
+
+SIZES = [
+    pytest.param(0, id="empty"),
+    pytest.param(1, id="one byte"),
+    pytest.param(WHOLE_BODY_LIMIT, id="largest without chunks"),
+    pytest.param(WHOLE_BODY_LIMIT + 1, id="smallest with chunks"),
+    pytest.param(16 * CHUNK, id="whole chunks"),
+    pytest.param(16 * CHUNK + 7, id="short last chunk"),
+]
+LARGE = 16 * CHUNK + 7
+
+
+def temporary(tmp_path: Path) -> list[Path]:
+    """The files of bodies that are being written, of a store in `tmp_path / "data"`."""
+    return list((tmp_path / "data" / "bodies" / "tmp").iterdir())
 
 
 def patterned(size: int) -> bytes:

@@ -52,7 +52,7 @@ class TestAuthority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _name(name)
         constraints = x509.BasicConstraints(ca=True, path_length=0)
-        usage = _usage(signs_certificates=True)
+        usage = key_usage(signs_certificates=True)
         builder = self._builder(self._name, self._key.public_key(), 3650 * DAY)
         built = builder.add_extension(constraints, critical=True).add_extension(usage, critical=True)
         identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
@@ -72,7 +72,7 @@ class TestAuthority:
         extensions: list[tuple[x509.ExtensionType, bool]] = [
             (x509.SubjectAlternativeName(map(_san, names)), False),
             (x509.BasicConstraints(ca=False, path_length=None), True),
-            (_usage(signs_certificates=False), True),
+            (key_usage(signs_certificates=False), True),
             (x509.ExtendedKeyUsage([purpose]), False),
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), False),
             (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
@@ -89,7 +89,8 @@ class TestAuthority:
         return ssl.create_default_context(cadata=self.pem.decode())
 
 
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """For signatures alone; of certificates too, where it is an authority."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,

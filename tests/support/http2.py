@@ -4,7 +4,9 @@ Owns: the client's side of a connection, strict where the library is, and raw fr
 """
 
 import asyncio
+import base64
 import contextlib
+import hashlib
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.serving.http2 import Http2Connection
 from edgeproxy.serving.listener import Listener
 from edgeproxy.serving.settings import ServingSettings
-from edgeproxy.serving.stream import Handler
+from edgeproxy.serving.stream import Handler, Stream
 from tests.support.serving import PATIENCE, RecordingHandler, until
 
 CERTIFICATE = Path(__file__).parent / "certs" / "origin_test.pem"
@@ -288,3 +290,26 @@ async def serving2(
     finally:
         await listener.close()
         await until(lambda: len(listener.connections) == 0)
+
+
+def post(path: str, *more: tuple[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """The head of a POST."""
+    return (*head(path, method="POST"), *more)
+
+
+def websocket(path: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The head that asks for a WebSocket (RFC 8441 section 5)."""
+    return (
+        (b":method", b"CONNECT"),
+        (b":protocol", b"websocket"),
+        (b":scheme", b"https"),
+        (b":authority", b"a.test"),
+        (b":path", path.encode()),
+        (b"sec-websocket-version", b"13"),
+    )
+
+
+def accept(stream: Stream) -> str:
+    """What a server says to the key of a WebSocket (RFC 6455 section 4.2.2)."""
+    key = stream.request.fields.get("sec-websocket-key") or ""
+    return base64.b64encode(hashlib.sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()).decode()

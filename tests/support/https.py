@@ -23,9 +23,18 @@ from tests.support.certificates import TestCertificate, authority
 from tests.support.edge import EdgeProcess, command, json_of, until
 from tests.support.http2 import Http2Client, head
 from tests.support.pebble import Pebble, free_ports
+from tests.support.scripted import Scripted, page, scripted
 from tests.support.serving import Client as Http1Client
 
 PATIENCE = 30.0
+
+
+@contextlib.asynccontextmanager
+async def site_for_https() -> AsyncIterator[Scripted]:
+    """A site with one page that is kept and one that is not."""
+    ways = {"/": page("hello", Cache_Control="no-store"), "/kept": page("kept", Cache_Control="max-age=600")}
+    async with scripted(ways) as running:
+        yield running
 
 
 @dataclass(frozen=True)

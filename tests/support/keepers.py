@@ -10,7 +10,10 @@ from edgeproxy.tls.entries import Entry
 from edgeproxy.tls.events import CertificateEvent, Kind
 from edgeproxy.tls.keeper import IssuerLike, Keeper, KeeperSettings, Wanted
 from edgeproxy.tls.vault import Vault
+from tests.support.local_authority import DAY, LocalAuthority
 from tests.support.time_lapse import TimeLapse, until
+
+NAME = "www.example.com"
 
 
 class Lab:
@@ -63,3 +66,12 @@ class Lab:
 
     def kinds(self) -> list[Kind]:
         return [event.kind for event in self.events]
+
+
+Start = Callable[..., Lab]
+"""Makes a lab whose keeper is not started yet; `tests/unit/tls/keeper` has it as a fixture."""
+
+
+def days(authority: LocalAuthority) -> list[float]:
+    """When orders came, in days since the first."""
+    return [round((at - authority.orders[0][0]) / DAY, 3) for at, *_ in authority.orders]

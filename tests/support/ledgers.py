@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant, ManualClock
+from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.chunks import ref_of
 from edgeproxy.ledger.drafts import BodyRef, StoreDraft
 from edgeproxy.ledger.fold import Fold
@@ -113,3 +114,10 @@ class Ledger:
         writer = await self.bodies.writer()
         await writer.write(data)
         return await writer.finish()
+
+
+def stated_by(ledger: Ledger) -> Checkpoint:
+    """What the running log states, opened with its key."""
+    note, log = ledger.sequencer.publication.checkpoint, ledger.sequencer.log
+    assert note is not None
+    return open_checkpoint(note, log, log.name).checkpoint

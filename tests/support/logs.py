@@ -26,6 +26,7 @@ from edgeproxy.ledger.proofs import consistency_proof, subtree_root
 from edgeproxy.ledger.tiles import Tile, encode_bundle, parse_tile_path
 from edgeproxy.validator.published import Unpublished
 from tests.support.trees import nodes_of
+from tests.support.web_app import listening
 
 ORIGIN = "edge.example/.edge/ledger"
 START = Instant(1_764_000_000_000)
@@ -133,11 +134,5 @@ async def published(log: Log, *, whole_only: bool = False) -> AsyncIterator[str]
 
     app = web.Application()
     app.router.add_get("/log/{path:.*}", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/log"
-    finally:
-        await runner.cleanup()
+    async with listening(app) as url:
+        yield f"{url}/log"

@@ -25,6 +25,7 @@ from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.ledger.notes import SignatureLine
 from edgeproxy.ledger.tiles import WIDTH, Tile, TileTree, encode_bundle, parse_tile_path
 from tests.support.ledgers import NOW, store_draft
+from tests.support.web_app import listening
 
 ORIGIN = "edge.example/.edge/ledger"
 PREFIX = "/.edge/ledger/"
@@ -140,16 +141,8 @@ async def lying_edge(log: Log, tls: ssl.SSLContext | None = None) -> AsyncIterat
     edge = LyingEdge(log)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", edge.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    address = runner.addresses[0]
-    edge.base = f"{'https' if tls else 'http'}://{address[0]}:{address[1]}"
-    try:
+    async with listening(app, tls=tls) as edge.base:
         yield edge
-    finally:
-        await runner.cleanup()
 
 
 async def hang(request: web.Request) -> web.StreamResponse:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +16,10 @@ from aiohttp import web
 
 from edgeproxy.admin.client import AdminClient
 from tests.support.edge import EdgeProcess, command, write_config
+from tests.support.raw_origin import free_port
 from tests.support.visited_site import VisitedSite
+from tests.support.visitor import Visitor, visiting
+from tests.support.web_app import listening
 
 HOST = "127.0.0.1"
 WORKER = """[site.service_worker]
@@ -25,11 +27,6 @@ mode = "{mode}"
 navigation_timeout = "1s"
 mirrors = [{mirrors}]
 {more}"""
-
-
-def free_port() -> int:
-    with socket.create_server((HOST, 0)) as server:
-        return int(server.getsockname()[1])
 
 
 @dataclass
@@ -145,11 +142,23 @@ async def mirror(folder: Path) -> AsyncIterator[Mirror]:
     made = Mirror(folder)
     app = web.Application()
     app.router.add_get("/{path:.*}", made.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, HOST, 0).start()
-    made.url = f"http://{HOST}:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as made.url:
         yield made
-    finally:
-        await runner.cleanup()
+
+
+@dataclass
+class Scene:
+    """All of it, and who visits: one browser for the tests of a module. `folder` holds what they keep."""
+
+    visitor: Visitor
+    place: Place
+    mirror: Mirror
+    folder: Path
+
+
+@asynccontextmanager
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    """The mirror is empty at first: its folder is yet to be made."""
+    async with mirror(folder / "mirror") as copies, visiting(folder) as visitor:
+        with place(folder, copies.url) as site:
+            yield Scene(visitor, site, copies, folder)

@@ -15,6 +15,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from edgeproxy.app import Edge
 from tests.support.edge import Client, running_edge
+from tests.support.web_app import listening
 
 PATIENCE = 30.0
 """Seconds after which a wait of a test has failed."""
@@ -119,14 +120,8 @@ async def scripted(ways: dict[str, Way]) -> AsyncIterator[Scripted]:
     origin = Scripted(ways)
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", origin.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    origin.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as origin.url:
         yield origin
-    finally:
-        await runner.cleanup()
 
 
 @dataclass(frozen=True, slots=True)

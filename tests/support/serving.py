@@ -17,7 +17,7 @@ import uvloop
 from edgeproxy.clock import Clock, SystemClock
 from edgeproxy.errors import RequestRefused
 from edgeproxy.serving.listener import Listener
-from edgeproxy.serving.settings import ServingSettings
+from edgeproxy.serving.settings import Bounds, ServingSettings
 from edgeproxy.serving.stream import Answer, Peer, ReadyParts, RefusalParts, Stream
 from edgeproxy.wire.fields import Fields
 from edgeproxy.wire.hpack import encode_fields, encode_status
@@ -258,3 +258,8 @@ async def serving(
 def get(target: str, *fields: bytes) -> bytes:
     """A plain GET."""
     return b"GET %b HTTP/1.1\r\nHost: a.test\r\n%b\r\n" % (target.encode(), b"".join(line + b"\r\n" for line in fields))
+
+
+def bounded(**bounds: int) -> ServingSettings:
+    """Settings with bounds of their own."""
+    return ServingSettings(bounds=Bounds(**bounds))

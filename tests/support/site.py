@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from tests.support.web_app import listening
+
 
 @dataclass
 class Site:
@@ -54,12 +56,5 @@ async def running_site() -> AsyncIterator[Site]:
     site = Site()
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", site.answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    server = web.TCPSite(runner, "127.0.0.1", 0)
-    await server.start()
-    site.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as site.url:
         yield site
-    finally:
-        await runner.cleanup()

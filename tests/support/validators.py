@@ -22,6 +22,7 @@ from edgeproxy.validator.folder import add_logs, known_log, make_folder
 from edgeproxy.validator.process import ServeSettings, Validator, running
 from tests.support.edge import ROOT, Edge
 from tests.support.pebble import free_ports
+from tests.support.web_app import listening
 
 
 @dataclass
@@ -193,12 +194,5 @@ async def lying(lie: Lie, name: str = "liar.example") -> AsyncIterator[Liar]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    liar.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
+    async with listening(app) as liar.url:
         yield liar
-    finally:
-        await runner.cleanup()

@@ -7,21 +7,16 @@ that nothing comes out of their HTTP cache; the edge keeps them for an hour.
 import asyncio
 import io
 import math
-import select
 import struct
-import subprocess
 import sys
 import wave
-from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.request import urlopen
 
 from aiohttp import web
 
 from edgeproxy.demo import DemoOrigin, build_app
+from tests.support.processes import SiteProcess
 
-ROOT = Path(__file__).parents[2]
-STARTS_WITHIN = 20.0
 KEPT = {"Cache-Control": "max-age=0", "CDN-Cache-Control": "max-age=3600"}
 BRITTLE = {"Cache-Control": "max-age=0", "CDN-Cache-Control": "max-age=0, stale-if-error=0"}
 """Kept, and asked for each time: an edge without its origin has to answer 502."""
@@ -67,45 +62,15 @@ FILES: dict[str, tuple[str, str | bytes, dict[str, str]]] = {
 }
 
 
-@dataclass
-class VisitedSite:
-    """`start`, `kill`, `start` again: the port stays the same. Use as a context manager, so that none is left behind."""
+class VisitedSite(SiteProcess):
+    """With the switch of the demo."""
 
-    port: int = 0
-    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    def __enter__(self) -> "VisitedSite":
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.kill()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start, and wait until it listens."""
-        arguments = [sys.executable, "-m", "tests.support.visited_site", str(self.port)]
-        process = self.process = subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        assert select.select([process.stdout], [], [], STARTS_WITHIN)[0], "the origin did not start"
-        self.port = int(process.stdout.readline())
+    module = "tests.support.visited_site"
 
     def set(self, mode: str) -> None:
         """Turn the switch of the demo: `ok`, `down`, `500`, …"""
         with urlopen(f"{self.url}/break/set", f"mode={mode}".encode()) as answer:
             assert answer.status == 200
-
-    def kill(self) -> None:
-        """SIGKILL, and wait until it is gone."""
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(10)
-            assert self.process.stdout is not None
-            self.process.stdout.close()
-            self.process = None
 
 
 async def _file(request: web.Request) -> web.Response:

@@ -12,20 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.support.chromium import PATIENCE, Browser, chromium
+from tests.support.worker_pages import CONTROLLED, KEPT_BLOCKS
 
 T = TypeVar("T")
 
-KEPT_BLOCKS = """new Promise((resolve, reject) => {
-  const request = indexedDB.open("edge-sw");
-  request.onerror = () => reject(request.error);
-  request.onsuccess = () => {
-    const database = request.result;
-    if (!database.objectStoreNames.contains("blocks")) { database.close(); resolve([]); return; }
-    const all = database.transaction("blocks").objectStore("blocks").getAllKeys();
-    all.onsuccess = () => { database.close(); resolve(all.result); };
-  };
-})"""
-CONTROLLED = "navigator.serviceWorker.controller?.state === 'activated' && navigator.serviceWorker.controller.scriptURL"
 REGISTERED = "navigator.serviceWorker.getRegistrations().then(all => all.map(each => each.active?.scriptURL ?? ''))"
 LEFT = """(async () => ({
   registrations: (await navigator.serviceWorker.getRegistrations()).length,

@@ -12,7 +12,7 @@ STATE = "document.querySelector('script[src=\"/.edge/ui/register.js\"]')?.datase
 BANNER = "Boolean(document.querySelector('edge-banner'))"
 
 # Who opens a database that is not there makes it, and the worker would find it without its stores: that is taken back.
-_KEPT = """new Promise(resolve => {
+KEPT_BLOCKS = """new Promise(resolve => {
   const request = indexedDB.open('edge-sw')
   request.onupgradeneeded = () => request.transaction.abort()
   request.onerror = () => resolve([])
@@ -22,8 +22,9 @@ _KEPT = """new Promise(resolve => {
     all.onsuccess = () => { db.close(); resolve(all.result) }
   }
 })"""
+"""The URLs of which the browser keeps a block."""
 
 
 def keeps(url: str) -> str:
     """Whether the browser keeps a block of `url`, as an expression for a page of the same origin."""
-    return f"{_KEPT}.then(keys => keys.includes({url!r}))"
+    return f"{KEPT_BLOCKS}.then(keys => keys.includes({url!r}))"

@@ -33,7 +33,6 @@ export function openBlockStore(subtle, caches, db, budget, now) {
     const others = (await db.all('blocks')).filter(kept => kept.id !== key)
     let size = others.reduce((sum, kept) => sum + kept.bytes, 0)
     const most = room(size)
-    if (most < 0) throw new Error('no room')
     await remove(
       others.filter(({bytes}) => {
         const isGone = size > most
@@ -74,8 +73,9 @@ export function openBlockStore(subtle, caches, db, budget, now) {
     async write(key, {block, proof, head}, {entry: {height}, checkpoint: {origin}}, body) {
       const bytes = body.length + block.length + proof.length + head.length
       try {
-        const most = await budget()
-        await makeRoom(key, () => most - bytes)
+        const most = (await budget()) - bytes
+        if (most < 0) return
+        await makeRoom(key, () => most)
         await (await caches.open(CACHE)).put(key, new Response(body))
         await db.put('blocks', {id: key, block, proof, head, origin, height, bytes, at: now()})
       } catch {

@@ -98,6 +98,18 @@ test('no room: the answer is served all the same', async () => {
   assert.equal(await small.store.peek(page.key), undefined)
 })
 
+test('what is larger than all the room leaves alone what is kept', async () => {
+  const {sources, network, store, budget} = await seeded({budget: 5_000})
+  const kept = [page, style].map(({key}) => key)
+  for (const key of kept) assert(await store.peek(key))
+  const variant = vectors.accepted['one of several variants']
+  serve(network, variant)
+  budget.bytes = 10
+  assert.equal((await sources.edge(variant.key, {})).source, 'edge')
+  assert.equal(await store.peek(variant.key), undefined)
+  for (const key of kept) assert(await store.peek(key))
+})
+
 test('the edge may show less than before to nobody; a mirror may, but no older version of the same page', async () => {
   const {sources, network} = await makeParts()
   serve(network, vectors.accepted['page, later checkpoint'])

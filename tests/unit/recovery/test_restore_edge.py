@@ -9,6 +9,7 @@ from aiohttp import web
 from edgeproxy.errors import ProofRefused
 from edgeproxy.recovery import restore_edge
 from edgeproxy.recovery.restore_edge import AdminSource, PublicSource, SourceFailed
+from tests.support.web_app import listening
 
 
 @pytest.fixture(autouse=True)
@@ -23,13 +24,8 @@ async def _server(answer: Callable[[web.Request], web.StreamResponse]) -> AsyncI
 
     app = web.Application()
     app.router.add_get("/{path:.*}", handler)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with listening(app) as url:
+        yield url
 
 
 async def test_a_failure_is_tried_again_and_an_answer_is_taken() -> None:

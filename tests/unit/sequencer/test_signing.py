@@ -1,11 +1,7 @@
 """The log's key and its checkpoints: what is signed when, what a start finds, and that no key ever contradicts itself."""
 
-import asyncio
-import shutil
 import sqlite3
-import stat
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,26 +9,17 @@ import pytest
 
 from edgeproxy.caching.model import Digest
 from edgeproxy.errors import Corrupt, StartError, StoreError, StoreFull
-from edgeproxy.ledger.block import Rotate
-from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
+from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
-from edgeproxy.ledger.note_keys import Signer, Verifier, parse_verifier
+from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.proofs import consistency_proof, verify_consistency, verify_inclusion
 from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, tiles_of, verify_bundle
-from edgeproxy.sequencer import sequencer as sequencer_module
-from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.ledger_db import LEDGER_FILE
-from edgeproxy.storage.ledger_key import KEY_FILE, MLDSA_FILE, NEXT_FILE, ensure_key, read_key, write_next
+from edgeproxy.storage.ledger_key import KEY_FILE, ensure_key, read_key
 from edgeproxy.storage.ledger_rows import CHECKPOINT
-from tests.support.ledgers import Ledger, store_draft
+from tests.support.ledgers import Ledger, stated_by, store_draft
 from tests.support.trees import nodes_of
-
-
-def _stated(ledger: Ledger) -> Checkpoint:
-    note, log = ledger.sequencer.publication.checkpoint, ledger.sequencer.log
-    assert note is not None
-    return open_checkpoint(note, log, log.name).checkpoint
 
 
 def _change(data: Path, *statements: str) -> None:
@@ -50,7 +37,7 @@ async def test_the_first_run_makes_a_key_that_nobody_else_may_read(tmp_path: Pat
     async with Ledger(tmp_path) as ledger:
         log = ledger.sequencer.log
         assert log.name == "edge-1/.edge/ledger"
-        assert _stated(ledger).size == 1
+        assert stated_by(ledger).size == 1
     path = tmp_path / KEY_FILE
     assert path.stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob(f"{KEY_FILE}.*"))
@@ -66,11 +53,11 @@ async def test_every_batch_brings_its_checkpoint_in_the_same_transaction(tmp_pat
         for number in range(1, 6):
             await ledger.sequencer.append(store_draft(number))
             head, state = ledger.sequencer.head(), await ledger.db.read_state()
-            assert _stated(ledger) == Checkpoint("edge-1/.edge/ledger", head.size, head.root)
+            assert stated_by(ledger) == Checkpoint("edge-1/.edge/ledger", head.size, head.root)
             assert state.checkpoint == ledger.sequencer.publication.checkpoint
             assert state.head is not None
             assert state.head.size == head.size
-            seen.append(_stated(ledger))
+            seen.append(stated_by(ledger))
         leaves = await _leaves(ledger)
     assert [checkpoint.root for checkpoint in seen] == [root_of(leaves[: checkpoint.size]) for checkpoint in seen]
     for old, new in pairwise(seen):
@@ -81,9 +68,9 @@ async def test_waiters_are_told_after_their_blocks_are_published(tmp_path: Path)
     async with Ledger(tmp_path) as ledger:
         published: list[int] = []
         future = ledger.sequencer.append(store_draft(1))
-        future.add_done_callback(lambda _: published.append(_stated(ledger).size))
+        future.add_done_callback(lambda _: published.append(stated_by(ledger).size))
         await future
-        assert published == [2] or ledger.sequencer.head().size == _stated(ledger).size == 2
+        assert published == [2] or ledger.sequencer.head().size == stated_by(ledger).size == 2
 
 
 @pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 600])
@@ -92,7 +79,7 @@ async def test_what_is_published_is_the_ledger_whole_and_proved(tmp_path: Path, 
         await ledger.fill(size - 1)
     for _ in range(2):  # as written, and as rebuilt by another start
         async with Ledger(tmp_path) as ledger:
-            read, stated, leaves = ledger.sequencer.publication.read, _stated(ledger), await _leaves(ledger)
+            read, stated, leaves = ledger.sequencer.publication.read, stated_by(ledger), await _leaves(ledger)
             assert (stated.size, stated.root) == (size, root_of(leaves))
             for tile in tiles_of(size):
                 data = await read(tile)
@@ -126,11 +113,11 @@ async def test_damage_is_never_published(tmp_path: Path, place: str, height: int
 async def test_a_ledger_without_checkpoint_gets_one_at_the_next_start(tmp_path: Path) -> None:
     async with Ledger(tmp_path) as ledger:
         await ledger.fill(3)
-        before = _stated(ledger)
+        before = stated_by(ledger)
     _change(tmp_path, f"DELETE FROM state WHERE id = {CHECKPOINT}")
     (tmp_path / KEY_FILE).unlink()  # as an older version left it
     async with Ledger(tmp_path) as ledger:
-        assert _stated(ledger) == before
+        assert stated_by(ledger) == before
         assert (await ledger.db.read_state()).checkpoint == ledger.sequencer.publication.checkpoint
 
 
@@ -142,7 +129,7 @@ async def test_a_head_that_an_older_version_moved_on_is_signed_again(tmp_path: P
         assert early is not None
         await ledger.db.put_checkpoint(early)
     async with Ledger(tmp_path) as ledger:
-        assert _stated(ledger).size == 5
+        assert stated_by(ledger).size == 5
 
 
 def _rewrite(data: Path, height: int) -> None:
@@ -193,13 +180,13 @@ async def test_after_blocks_were_lost_another_key_signs(tmp_path: Path, caplog: 
     async with Ledger(tmp_path) as ledger:
         second = ledger.sequencer.log
         assert second != first
-        assert _stated(ledger).size == 3
+        assert stated_by(ledger).size == 3
         await ledger.fill(6, start=20)
     assert "signs no more" in caplog.text
     assert (tmp_path / f"{KEY_FILE}.retired-1").stat().st_mode & 0o777 == 0o600
     async with Ledger(tmp_path) as ledger:
         assert ledger.sequencer.log == second
-        assert _stated(ledger).size == 9
+        assert stated_by(ledger).size == 9
 
 
 async def test_a_new_ledger_is_never_signed_with_an_old_key(tmp_path: Path) -> None:
@@ -240,7 +227,7 @@ async def test_the_log_keeps_the_name_it_began_with(tmp_path: Path, caplog: pyte
     async with ledger:
         await ledger.fill(1)
     async with Ledger(tmp_path) as ledger:
-        assert _stated(ledger).origin == "www.example.org/.edge/ledger"
+        assert stated_by(ledger).origin == "www.example.org/.edge/ledger"
     assert "keeps the name it began with" in caplog.text
 
 
@@ -262,10 +249,10 @@ async def test_a_commit_of_uncertain_outcome_is_published_as_it_turned_out(tmp_p
         ledger.db.read_state = failing_read  # type: ignore[assignment,method-assign]
         with pytest.raises(StoreError):
             await ledger.sequencer.append(store_draft(3))
-        assert _stated(ledger).size == 3  # nobody is shown what may not be there
+        assert stated_by(ledger).size == 3  # nobody is shown what may not be there
         ledger.db.append, ledger.db.read_state = write, read  # type: ignore[method-assign]
         await ledger.sequencer.append(store_draft(4))
-        leaves, stated = await _leaves(ledger), _stated(ledger)
+        leaves, stated = await _leaves(ledger), stated_by(ledger)
         assert (stated.size, stated.root) == (5 if persisted else 4, root_of(leaves))
         assert await ledger.sequencer.publication.read(Tile(0, 0, stated.size)) == b"".join(leaves)
 
@@ -300,177 +287,3 @@ async def test_proofs_are_made_of_what_is_published(tmp_path: Path) -> None:
         with pytest.raises(Corrupt):
             await publication.inclusion(5, 600)
         assert await publication.inclusion(300, 600)
-
-
-# -- a second key ----------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def _with_two_keys(folder: Path) -> AsyncIterator[tuple[Ledger, Verifier]]:
-    """A ledger whose checkpoints are signed with ML-DSA-44 too, and that key's public half as others get it."""
-    ledger = Ledger(folder)
-    ledger.sequencer.wants_mldsa = True
-    async with ledger:
-        yield ledger, parse_verifier((folder / f"{MLDSA_FILE}.pub").read_text().strip())
-
-
-def _is_vouched(ledger: Ledger, second: Verifier) -> bool:
-    log, note = ledger.sequencer.log, ledger.sequencer.publication.checkpoint
-    assert note is not None
-    return [each.verifier for each in open_checkpoint(note, log, log.name, (second,)).cosigned] == [second]
-
-
-async def test_a_second_key_signs_every_checkpoint_and_stays_through_rotations(tmp_path: Path) -> None:
-    async with _with_two_keys(tmp_path) as (ledger, second):
-        assert _is_vouched(ledger, second)
-        await ledger.fill(3)
-        await ledger.sequencer.rotate()
-        assert _is_vouched(ledger, second)
-        assert stat.S_IMODE((tmp_path / MLDSA_FILE).stat().st_mode) == 0o600
-    async with _with_two_keys(tmp_path) as (ledger, again):
-        assert again == second
-        await ledger.fill(1, start=10)
-        assert _is_vouched(ledger, second)
-    # nothing of it is needed by who does without it
-    async with Ledger(tmp_path) as ledger:
-        await ledger.fill(1, start=20)
-        assert not _is_vouched(ledger, second)
-    assert audit_now(tmp_path, bodies=False).is_clean
-
-
-async def test_the_second_key_retires_with_the_first(tmp_path: Path) -> None:
-    async with _with_two_keys(tmp_path) as (ledger, second):
-        await ledger.fill(3)
-    (tmp_path / KEY_FILE).rename(tmp_path / "away")
-    for name in tmp_path.glob(f"{LEDGER_FILE}*"):
-        name.unlink()
-    async with _with_two_keys(tmp_path) as (_, other):
-        assert other != second
-    assert (tmp_path / f"{MLDSA_FILE}.retired-1").exists()
-    (tmp_path / MLDSA_FILE).write_text("nonsense")
-    with pytest.raises(StartError, match="key of the ledger is damaged"):
-        async with _with_two_keys(tmp_path):
-            pass
-
-
-# -- rotation --------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_rotation_hands_over_in_a_block_that_the_old_key_signs(tmp_path: Path) -> None:
-    async with Ledger(tmp_path) as ledger:
-        await ledger.fill(2)
-        old = ledger.sequencer.log
-        block = await ledger.sequencer.rotate()
-        new = ledger.sequencer.log
-        assert isinstance(block.entry, Rotate)
-        assert (block.entry.old, block.entry.new) == (str(old), str(new))
-        assert new.name == old.name
-        assert _stated(ledger).size == 4
-        await ledger.fill(2, start=10)
-        again = await ledger.sequencer.rotate()
-        assert isinstance(again.entry, Rotate)
-        assert again.entry.old == str(new)
-        newest = ledger.sequencer.log
-    assert (tmp_path / f"{KEY_FILE}.retired-2").exists()
-    assert not (tmp_path / NEXT_FILE).exists()
-    async with Ledger(tmp_path) as ledger:
-        assert ledger.sequencer.log == newest
-        assert not ledger.sequencer.recovered.faults  # type: ignore[union-attr]
-        assert _stated(ledger).size == 7
-    assert audit_now(tmp_path, bodies=False).is_clean
-
-
-@pytest.mark.parametrize("step", ["next key kept", "block committed", "old key moved"])
-async def test_a_crash_in_a_rotation_leaves_one_key_and_it_is_the_right_one(tmp_path: Path, step: str) -> None:
-    async with Ledger(tmp_path) as ledger:
-        await ledger.fill(2)
-        old = ledger.sequencer.log
-        await asyncio.to_thread(shutil.copy, tmp_path / KEY_FILE, tmp_path / "old")
-        if step == "next key kept":
-            write_next(tmp_path, Signer(old.name, bytes(range(32))))
-        else:
-            await ledger.sequencer.rotate()
-        new = ledger.sequencer.log
-    if step != "next key kept":  # put the files back as they were before the last steps
-        (tmp_path / KEY_FILE).rename(tmp_path / NEXT_FILE)
-        if step == "block committed":
-            (tmp_path / "old").rename(tmp_path / KEY_FILE)
-            (tmp_path / f"{KEY_FILE}.retired-1").unlink()
-    async with Ledger(tmp_path) as ledger:
-        assert ledger.sequencer.log == (old if step == "next key kept" else new)
-        assert not (tmp_path / NEXT_FILE).exists()
-        await ledger.fill(1, start=50)
-        size = _stated(ledger).size
-    assert size == (4 if step == "next key kept" else 5)
-
-
-@pytest.mark.parametrize("persisted", [False, True], ids=["failed", "failed but persisted"])
-@pytest.mark.parametrize("readable", [False, True], ids=["disk unreadable then", "disk readable then"])
-async def test_a_rotation_of_uncertain_outcome_ends_with_the_key_that_the_ledger_says(
-    tmp_path: Path, *, persisted: bool, readable: bool
-) -> None:
-    async with Ledger(tmp_path) as ledger:
-        await ledger.fill(2)
-        old, write, read = ledger.sequencer.log, ledger.db.append, ledger.db.read_state
-
-        async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
-            if persisted:
-                await write(rows, head, checkpoint)
-            raise StoreError("ledger database failed")
-
-        async def failing_read() -> object:
-            raise StoreError("ledger database failed")
-
-        ledger.db.append = failing_write  # type: ignore[method-assign]
-        if not readable:
-            ledger.db.read_state = failing_read  # type: ignore[assignment,method-assign]
-        if persisted and readable:
-            await ledger.sequencer.rotate()
-        else:
-            with pytest.raises(StoreError):
-                await ledger.sequencer.rotate()
-        ledger.db.append, ledger.db.read_state = write, read  # type: ignore[method-assign]
-        await ledger.sequencer.append(store_draft(40))
-        log = ledger.sequencer.log
-        assert (log != old) == persisted
-        assert _stated(ledger).size == (5 if persisted else 4)
-    async with Ledger(tmp_path) as ledger:
-        assert ledger.sequencer.log == log
-        assert not (tmp_path / NEXT_FILE).exists()
-    assert audit_now(tmp_path, bodies=False).is_clean
-
-
-async def test_a_rotation_goes_on_when_nobody_waits_for_it(tmp_path: Path) -> None:
-    async with Ledger(tmp_path) as ledger:
-        old = ledger.sequencer.log
-        task = asyncio.ensure_future(ledger.sequencer.rotate())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        again = await ledger.sequencer.rotate()
-        assert again.height == 2
-        assert ledger.sequencer.log != old
-        assert not (tmp_path / NEXT_FILE).exists()
-
-
-async def test_a_key_that_could_not_be_moved_is_not_lost_by_the_next_rotation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def failing(folder: Path) -> None:
-        raise StartError("key of the ledger cannot be written")
-
-    async with Ledger(tmp_path) as ledger:
-        with monkeypatch.context() as patched:
-            patched.setattr(sequencer_module, "promote_next", failing)
-            for _ in range(2):
-                with pytest.raises(StartError):
-                    await ledger.sequencer.rotate()
-        assert ledger.sequencer.head().size == 2, "the second time it was refused before anything was written"
-        kept = read_key(tmp_path, NEXT_FILE)
-        assert kept is not None
-        assert kept.verifier == ledger.sequencer.log
-        await ledger.sequencer.rotate()
-        log = ledger.sequencer.log
-    async with Ledger(tmp_path) as ledger:
-        assert ledger.sequencer.log == log

@@ -10,8 +10,8 @@ import pytest
 
 from edgeproxy.clock import ManualClock
 from edgeproxy.serving.http2_budget import ALLOWANCES, Budget, Spent
-from edgeproxy.serving.http2_engine import FramingLimits, Http2Engine
-from edgeproxy.serving.http2_framing import ConnectionFault, HeaderBlock
+from edgeproxy.serving.http2_engine import Http2Engine
+from edgeproxy.serving.http2_framing import ConnectionFault, FramingLimits, HeaderBlock
 from edgeproxy.wire.hpack import encode_fields, encode_status
 from edgeproxy.wire.http2_frames import Code
 from tests.support.http2_raw import read

@@ -7,6 +7,7 @@ from aiohttp import web
 from edgeproxy.validator import published as module
 from edgeproxy.validator.published import Published, Unpublished
 from tests.support.logs import Log, published
+from tests.support.web_app import listening
 
 
 async def blocks(url: str, start: int, end: int) -> list[bytes]:
@@ -59,12 +60,6 @@ async def test_another_answer_is_none(answer: web.Response, what: str, monkeypat
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answering)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
+    async with listening(app) as url:
         with pytest.raises(Unpublished, match=what):
-            await blocks(f"http://127.0.0.1:{runner.addresses[0][1]}", 0, 1)
-    finally:
-        await runner.cleanup()
+            await blocks(url, 0, 1)

@@ -1,52 +1,24 @@
-"""The command line: exit status, what goes to which stream, and that nobody ever sees a traceback.
-
-A stand-in edge answers over a real socket where a command asks a running one; ledgers at rest are real ones on disk.
-"""
+"""Commands that ask a running edge: a stand-in answers over a real socket, or there is none."""
 
 import asyncio
 import json
 import os
 import re
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-import edgeproxy
-from edgeproxy import cli
 from edgeproxy.admin.api import AdminServer
 from edgeproxy.admin.backend import PurgeKind, PurgeOrder, RollbackOrder
 from edgeproxy.admin.presence import Running, announce, ensure_token
-from edgeproxy.commands.printing import bytes_text, clean, percent_text, print_facts, seconds_text, time_text
-from edgeproxy.errors import StartError
+from edgeproxy.commands.printing import print_facts
 from edgeproxy.ledger.note_keys import Signer
 from edgeproxy.storage.bodies import BodyStore
 from tests.support.admin_backend import ROOT, StandInBackend
+from tests.support.command_line import Command
 from tests.support.ledgers import Ledger
-
-Command = Callable[..., tuple[int, str, str]]
-SITE = '[[site]]\nhosts = ["example.org"]\norigins = ["http://127.0.0.1:9000"]\n'
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Run one command line in a folder of its own: exit status, standard output, standard error."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.delenv("EDGEPROXY_DEBUG", raising=False)
-    monkeypatch.setenv("GLIBC_TUNABLES", "")  # given, so that `run` does not start this process over (`edgeproxy.launch`)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = cli.run(arguments)
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return status, out, err
-
-    return run
 
 
 @pytest.fixture
@@ -66,190 +38,6 @@ def edge(tmp_path: Path) -> Iterator[StandInBackend]:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
-
-
-# --- the whole program
-
-
-def test_there_are_the_commands_of_this_version_and_no_others(command: Command) -> None:
-    status, out, _ = command("--help")
-    assert status == 0
-    listed = re.findall(r"^\W+(\w+)  ", out.partition("Commands")[2], re.MULTILINE)
-    asked = ["status", "explain", "purge", "rollback", "release", "preview", "reload", "restore"]
-    assert listed == ["run", "demo", "check", *asked, "version", "certs", "ledger", "validator", "sw", "mirror"]
-    assert re.findall(r"^\W+(\w+)  ", command("ledger", "--help")[1].partition("Commands")[2], re.MULTILINE) == [
-        "head",
-        "show",
-        "history",
-        "rotate",
-        "prove",
-        "verify",
-        "erase",
-        "export",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (("restore",), "--from"),
-        (("restore", "--from", "http://a", "--from", "http://b"), "one URL, or one or more files"),
-        (("restore", "--from", "http://a", "--from", "file"), "one URL, or one or more files"),
-        (("restore", "--from", "http://a"), "whose ledger is it?"),
-        (("restore", "--from", "file", "--admin-token", "token"), "goes with the URL of an admin side"),
-        (("restore", "--from", "file", "--key", "none"), "--key is not a verifier key"),
-        (("ledger", "export",), "FILE"),
-        (("ledger", "erase", "/page"), "is not an absolute URL"),
-    ],
-)  # fmt: skip
-def test_what_disaster_commands_do_not_understand_is_said(command: Command, arguments: tuple[str, ...], text: str) -> None:
-    status, out, err = command(*arguments)
-    assert status == 2
-    assert text in out + err
-
-
-def test_a_restore_from_a_file_that_is_not_there_and_an_export_of_nothing_end_with_one_line(
-    command: Command, tmp_path: Path
-) -> None:
-    for arguments, text in (
-        (("restore", "--from", str(tmp_path / "none"), "--data", str(tmp_path / "data")), "export cannot be read"),
-        (("ledger", "export", str(tmp_path / "file"), "--data", str(tmp_path)), "there is no ledger in"),
-        (("restore", "--from", "http://a", "--admin-token", str(tmp_path / "none")), "admin token cannot be read"),
-    ):
-        status, _, err = command(*arguments)
-        assert status == 1
-        assert text in err
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        ["nonsense"],
-        ["run", "--nonsense"],
-        ["check"],
-        ["explain"],
-        ["purge"],
-        ["ledger", "show", "x"],
-        ["ledger", "show", "--", "-1"],
-        ["ledger", "nothing"],
-    ],
-)
-def test_wrong_usage_is_status_2_and_goes_to_standard_error(command: Command, line: list[str]) -> None:
-    status, out, err = command(*line)
-    assert (status, out) == (2, "")
-    assert err
-
-
-def test_version_is_said_in_three_ways(command: Command) -> None:
-    assert command("--version")[:2] == (0, f"edgeproxy {edgeproxy.__version__}\n")
-    assert command("version")[1].startswith(f"edgeproxy {edgeproxy.__version__} (Python 3.")
-    assert json.loads(command("version", "--json")[1])["version"] == edgeproxy.__version__
-
-
-def test_an_unforeseen_error_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("wires crossed")
-
-    monkeypatch.setattr("edgeproxy.commands.operate.data_folder", fail)
-    assert command("status") == (
-        1,
-        "",
-        "edgeproxy: internal error: RuntimeError: wires crossed (EDGEPROXY_DEBUG=1 shows where)\n",
-    )
-    monkeypatch.setenv("EDGEPROXY_DEBUG", "1")
-    with pytest.raises(RuntimeError):
-        command("status")
-
-
-def test_an_interrupt_ends_without_a_word(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("edgeproxy.commands.operate.data_folder", interrupt)
-    assert command("status") == (130, "", "")
-
-
-# --- run, demo, check
-
-
-def test_check_says_that_a_file_is_good(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "e.toml").write_text(SITE)
-    status, out, err = command("check", "--config", "e.toml")
-    assert (status, err) == (0, "")
-    assert out.startswith("e.toml: good, 1 site, listening on 127.0.0.1:8080\n")
-    assert json.loads(command("check", "-c", "e.toml", "--json")[1])["sites"] == [
-        {"name": "example.org", "hosts": ["example.org"], "origins": ["http://127.0.0.1:9000"]}
-    ]
-
-
-def test_check_names_the_addresses_with_tls(command: Command, tmp_path: Path) -> None:
-    path = tmp_path / "edge.toml"
-    path.write_text(
-        f'[edge]\ndata = "{tmp_path}/data"\n[acme]\nemail = "a@example.org"\n'
-        '[[site]]\nhosts = ["a.org"]\norigins = ["http://127.0.0.1:1"]\n'
-    )
-    status, out, _ = command("check", "--config", str(path))
-    assert status == 0
-    assert "listening on :80, :443 with TLS" in out
-
-
-def test_check_prints_every_fault_and_ends_with_status_2(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "e.toml").write_text("[edge]\nnoed = 1\nworkers = 9\n" + SITE + "[site.cache]\ndefault_ttl = 12\n")
-    status, out, err = command("check", "--config", "e.toml")
-    assert status == 2
-    assert [line.partition(":")[0] for line in out.splitlines()] == ["edge.workers", "edge.noed", "site[0].cache.default_ttl"]
-    assert err == "edgeproxy: e.toml: 3 faults\n"
-    status, out, _ = command("check", "--config", "e.toml", "--json")
-    assert status == 2
-    assert len(json.loads(out)["faults"]) == 3
-
-
-def test_run_refuses_a_bad_configuration_with_every_fault(command: Command, tmp_path: Path) -> None:
-    (tmp_path / "e.toml").write_text("[edge]\nnoed = 1\n" + SITE)
-    status, out, err = command("run", "--config", "e.toml", "--listen", "nowhere")
-    assert (status, out) == (2, "")
-    assert [line.split(": ")[1] for line in err.splitlines()] == ["edge.noed", "--listen"]
-    status, _, err = command("run")
-    assert status == 2
-    assert "--origin URL" in err
-
-
-def test_run_hands_over_the_configuration_and_its_status(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-
-    def run(config: object) -> int:
-        taken.append(config)
-        return 0
-
-    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run=run))
-    line = ["run", "--origin", "http://a", "--origin", "http://b", "--host", "a.org", "--listen", ":1", "--listen", "[::1]:2"]
-    assert command(*line, "--admin", "localhost:3", "--data", "d", "--workers", "auto")[0] == 0
-    (config,) = taken
-    assert config.sites[0].origins == ("http://a", "http://b")
-    assert config.sites[0].hosts == ("a.org",)
-    assert [str(address) for address in config.listen.http] == [":1", "[::1]:2"]
-    assert (str(config.listen.admin), config.edge.data, config.edge.workers) == ("localhost:3", Path("d"), 1)
-
-
-def test_what_keeps_the_edge_from_starting_is_one_line(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(_: object) -> int:
-        raise StartError("address in use", address="127.0.0.1:8080")
-
-    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run=run))
-    assert command("run", "--origin", "http://a") == (1, "", "edgeproxy: address in use (address=127.0.0.1:8080)\n")
-
-
-def test_demo_hands_over_its_flags(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-
-    def run_demo(**flags: object) -> int:
-        taken.append(flags)
-        return 0
-
-    monkeypatch.setitem(sys.modules, "edgeproxy.process", SimpleNamespace(run_demo=run_demo))
-    assert command("demo")[0] == 0
-    assert command("demo", "--listen", ":1", "--admin", ":2", "--data", "d")[0] == 0
-    assert taken == [{"listen": None, "admin": None, "data": None}, {"listen": ":1", "admin": ":2", "data": Path("d")}]
 
 
 # --- a running edge
@@ -520,34 +308,6 @@ def test_ledger_answers_come_from_the_running_edge(command: Command, edge: Stand
     status, out, _ = command("ledger", "history", "http://example.org/no", "--json")
     assert (status, json.loads(out)["versions"]) == (1, [])
     assert command("ledger", "history", "page")[0] == 2
-
-
-# --- how things look
-
-
-def test_text_of_strangers_cannot_steer_the_terminal() -> None:
-    assert clean("a\x1b[2Jb\nc\u202ed") == "a\\x1b[2Jb\\nc\\u202ed"
-    assert clean("Füße · 日本") == "Füße · 日本"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59, "59s"), (3_725, "1h 2m"), (86_400, "1d"), (-90, "-1m 30s"), (None, None)]
-)
-def test_seconds_are_shown_in_two_units(seconds: int | None, text: str | None) -> None:
-    assert seconds_text(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("octets", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5 GiB"), (3 << 41, "6.0 TiB"), (None, None)]
-)
-def test_sizes_are_shown_in_binary_units(octets: int | None, text: str | None) -> None:
-    assert bytes_text(octets) == text
-
-
-def test_times_and_shares_that_are_not_known_stay_unknown() -> None:
-    assert time_text(None) is None
-    assert percent_text(None) is None
-    assert time_text(0) == "1970-01-01 00:00:00 UTC"
 
 
 # --- service workers

@@ -1,7 +1,6 @@
 """`edgeproxy validator` on a folder: what an operator types, and what it says."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,12 +8,12 @@ import pytest
 from edgeproxy import cli
 from edgeproxy.ledger.note_keys import COSIGNATURE, Signer, parse_verifier
 from edgeproxy.ledger.policy import parse_policy
+from tests.support.command_line import Command
 from tests.support.logs import Log
 
 LOG = Log()
 URL = "https://edge.example/.edge/ledger"
 OTHER = Signer("b.example/.edge/ledger", bytes([2]) * 32).verifier
-Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
