@@ -61,7 +61,7 @@ async def _reload(edge: Edge) -> None:
 
 async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) -> int:
     from edgeproxy.config import Flags, from_flags
-    from edgeproxy.demo.banner import banner
+    from edgeproxy.demo.banner import banner, program_name
     from edgeproxy.demo.origin import DemoOrigin
 
     origin = DemoOrigin()
@@ -77,7 +77,8 @@ async def _serve_demo(listen: str | None, admin: str | None, data: Path | None) 
         config = from_flags(flags)
 
         def greet(edge: Edge) -> None:
-            print(banner(f"http://{edge.listener.addresses[0]}", url, f"http://{edge.admin_address}"), flush=True)
+            addresses = f"http://{edge.listener.addresses[0]}", url, f"http://{edge.admin_address}"
+            print(banner(*addresses, program=program_name(sys.argv[0])), flush=True)
 
         return await _serve(config, greet)
     finally:

@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
+from pathlib import Path
 
 import aiohttp
 import pytest
 
 from edgeproxy.clock import ManualClock
 from edgeproxy.demo import DemoOrigin, banner, build_app
+from edgeproxy.demo.banner import program_name
 from edgeproxy.demo.breakage import Mode
 from edgeproxy.demo.pages import PAGES, SITE
 from edgeproxy.demo.streams import LARGE_BYTES, large_piece
@@ -293,3 +295,19 @@ def test_the_banner_names_addresses_that_exist() -> None:
     for address in ("http://127.0.0.1:1234/", "http://127.0.0.1:9180/"):
         assert address in text
     assert all(f"mode={mode}" in text for mode in ("down", "ok"))
+
+
+def test_the_commands_of_the_banner_can_be_pasted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`make run` puts nothing on the path; and what is broken in step 3 is looked at in step 4, whether or not it was browsed."""
+    text = banner("http://127.0.0.1:8080", "http://127.0.0.1:1234", "http://127.0.0.1:9180", program=".venv/bin/edgeproxy")
+    assert not re.findall(r"(?<!\.venv/bin/)edgeproxy (?:explain|purge|ledger|rollback|release|preview)", text)
+    assert len(set(re.findall(r"curl -sI (http://\S+) \| grep -iE '\^\((?:age|HTTP)", text))) == 1
+    program = tmp_path / "bin" / "edgeproxy"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert program_name(str(program)) == "bin/edgeproxy"
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert program_name(str(program)) == "edgeproxy"
+    assert program_name("-c") == "edgeproxy"
