@@ -18,15 +18,17 @@ def program_name(invoked: str) -> str:
 
 def banner(edge_url: str, origin_url: str, admin_url: str, *, program: str = "edgeproxy") -> str:
     """The list of what to try, with commands that can be pasted, of `program`; URLs without a slash at the end."""
+    # GET, and not HEAD: what was only asked for with HEAD is not stored.
+    look = "curl -s -o /dev/null -D -"
     steps = (
         ("Browse it", f"open {edge_url}/ and look at the foot of each page: it says when the origin rendered it"),
-        ("A miss, then a hit", f"curl -sI {edge_url}/gallery | grep -iE '^(age|cache-status|edge-block|repr-digest)'"),
+        ("A miss; again, a hit", f"{look} {edge_url}/gallery | grep -iE '^(age|cache-status|edge-block|repr-digest)'"),
         ("Break the origin", f"curl -d mode=down {edge_url}/break/set      (or 500, slow, truncated; or open {edge_url}/break)"),
-        ("Still there", f"curl -sI {edge_url}/gallery | grep -iE '^(HTTP|age|cache-status|proxy-status)'"),
+        ("Still there", f"{look} {edge_url}/gallery | grep -iE '^(HTTP|age|cache-status|proxy-status)'"),
         ("Mend it", f"curl -d mode=ok {edge_url}/break/set"),
         (
             "Compressed",
-            f"curl -sI -H 'Accept-Encoding: br, gzip' {edge_url}/articles/fog-signals | grep -iE '^(content-encoding|vary|etag)'",
+            f"{look} -H 'Accept-Encoding: br, gzip' {edge_url}/articles/fog-signals | grep -iE '^(content-encoding|vary|etag)'",
         ),
         ("A range of a large file", f"curl -s -r 0-99 -D - -o /dev/null {edge_url}/large.bin"),
         ("An event stream", f"curl -N {edge_url}/events"),

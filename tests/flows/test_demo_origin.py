@@ -301,7 +301,8 @@ def test_the_commands_of_the_banner_can_be_pasted(monkeypatch: pytest.MonkeyPatc
     """`make run` puts nothing on the path; and what is broken in step 3 is looked at in step 4, whether or not it was browsed."""
     text = banner("http://127.0.0.1:8080", "http://127.0.0.1:1234", "http://127.0.0.1:9180", program=".venv/bin/edgeproxy")
     assert not re.findall(r"(?<!\.venv/bin/)edgeproxy (?:explain|purge|ledger|rollback|release|preview)", text)
-    assert len(set(re.findall(r"curl -sI (http://\S+) \| grep -iE '\^\((?:age|HTTP)", text))) == 1
+    assert len(set(re.findall(r"curl -s -o /dev/null -D - (http://\S+) \| grep -iE '\^\((?:age|HTTP)", text))) == 1
+    assert not re.search(r"curl \S*I", text), "what is only asked for with HEAD is not stored: no hit, and nothing when it breaks"
     program = tmp_path / "bin" / "edgeproxy"
     program.parent.mkdir()
     program.touch(mode=0o755)
