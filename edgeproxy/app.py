@@ -47,6 +47,7 @@ from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
 from edgeproxy.origin.messages import Origin, OriginSettings
+from edgeproxy.origin.standing import State
 from edgeproxy.recovery.staging import refuse_unfinished
 from edgeproxy.sequencer.sequencer import ORIGIN_PATH, Committed, Sequencer
 from edgeproxy.sequencer.validators import Validators
@@ -283,6 +284,7 @@ class Edge:
         ):
             gauge(metric, partial(self._certificate_times, instant))
         gauge(names.TLS_ARRIVALS, lambda: {(outcome.value,): float(count) for outcome, count in self.https.outcomes.items()})
+        gauge(names.ORIGIN_UP, self._origins_up)
         gauge(names.LEDGER_HEIGHT, lambda: float(self.sequencer.head().size - 1))
         gauge(names.ROLLBACKS, lambda: float(len(self.cache.rules.rollbacks)))
         gauge(names.LEDGER_QUEUE, lambda: float(self.sequencer.next_height - self.sequencer.head().size))
@@ -347,6 +349,14 @@ class Edge:
     def open_connections(self) -> int:
         """Connections of clients, those included that are still arriving."""
         return sum(self.listener.counts().values()) + sum(self.https.counts().values())
+
+    def _origins_up(self) -> dict[tuple[str, ...], float]:
+        return {
+            (site.name, origin.url): float(standing.state is State.UP)
+            for site in self.handler.sites.sites
+            for origin, standing in site.origin.standings()
+            if standing.state is not State.UNTRIED
+        }
 
     async def _close_origins(self) -> None:
         for client in self._origins.values():

@@ -107,11 +107,13 @@ class Backend:
         counters = self._edge.metrics.site(site.name)
         requests = counters.exchanges - counters.own
         served = counters.hits + counters.stale + counters.revalidated
-        configured = next((each for each in self._edge.config.sites if each.name == site.name), None)
         return {
             "name": site.name,
             "hosts": list(site.hosts),
-            "origins": [{"url": str(url), "state": "configured"} for url in (configured.origins if configured else ())],
+            "origins": [
+                {"url": origin.url, "state": standing.state.value, "since": standing.since, "why": standing.why}
+                for origin, standing in site.origin.standings()
+            ],
             "requests": requests,
             "own": counters.own,
             "hits": counters.hits,

@@ -66,9 +66,10 @@ class AdminBackend(Protocol):
 
         {"node", "version", "pid", "uptime_seconds", "draining", "connections", "listen": ["127.0.0.1:8080"],
         "config": path or null,
-        "sites": [{"name", "hosts": [], "origins": [{"url", "state"}], "requests", "hits", "stale", "errors", "hit_ratio",
-        "own"}], where "own" counts the answers of the edge itself (below /.edge/), not in "requests"; "hit_ratio" is of all that
-        was served from the store: fresh, stale, or confirmed by the origin,
+        "sites": [{"name", "hosts": [], "origins": [{"url", "state": "untried" | "up" | "erring" | "down", "since": ms or null,
+        "why"}], "requests", "hits", "stale", "errors", "hit_ratio", "own"}], where "own" counts the answers of the edge itself
+        (below /.edge/), not in "requests"; "hit_ratio" is of all that was served from the store: fresh, stale, or confirmed by
+        the origin; an origin's "state" is what the last try at it came to,
         "store": {"objects", "memory_used", "memory_limit", "disk_used", "disk_limit"}  (bytes),
         "ledger": the answer of `ledger_head` and "pending": blocks not yet committed,
         "rollbacks": in force, the newest first: [{"height", "time": ms, "to", "to_time": ms, "absent", "kind", "site", "value"}],

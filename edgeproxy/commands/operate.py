@@ -57,6 +57,7 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
         ),
     )
     print_validators(_table(answer, "finality"))
+    _complain_of_origins(answer.get("sites", []))
     print_line("")
     print_table(
         ("site", "origins", "requests#", "hits#", "hit ratio#", "stale#", "errors#"),
@@ -89,6 +90,16 @@ def status(data: Data = None, config: Config = None, json: AsJson = False) -> No
 
         print_line("")
         print_rollbacks(rollbacks)
+
+
+def _complain_of_origins(sites: Sequence[Mapping[str, Any]]) -> None:
+    """Those that did not answer as they should when they were asked last."""
+    for site in sites:
+        for origin in site.get("origins", []):
+            if origin.get("state") in ("down", "erring"):
+                what = "is down" if origin["state"] == "down" else "answers with errors"
+                since, host = time_text(origin.get("since")), ", ".join(site.get("hosts", []))
+                complain(f"origin {origin.get('url')} of {host} {what} since {since}: {origin.get('why')}")
 
 
 def _finality(answer: Mapping[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ configurations; that is `origin.pool`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import aiohttp
 
@@ -18,10 +18,11 @@ from edgeproxy.errors import (
     OriginUnresolved,
     OriginUntrusted,
 )
-from edgeproxy.origin.balancer import Balancer, RoundRobin, outcome_of_error, outcome_of_status
+from edgeproxy.origin.balancer import Balancer, Outcome, RoundRobin, outcome_of_error, outcome_of_status
 from edgeproxy.origin.framing import Delimiter
 from edgeproxy.origin.messages import Body, Interim, Origin, OriginRequest, OriginResponse, OriginSettings
 from edgeproxy.origin.pool import OriginPool, Try
+from edgeproxy.origin.standing import Standing
 from edgeproxy.origin.tunnel import Tunnel, open_tunnel
 from edgeproxy.wire.fields import Fields
 
@@ -46,6 +47,7 @@ class OriginClient:
         self._settings = settings or OriginSettings()
         self._trace_configs = tuple(trace_configs)
         self._pools: dict[Origin, OriginPool] = {}
+        self._standings = {origin: Standing(origin.url) for origin in origins}
         self._closed = False
         self.tries = 0
         """Requests sent to any of the origins since the start, retries included."""
@@ -57,6 +59,25 @@ class OriginClient:
     @property
     def balancer(self) -> Balancer:
         return self._balancer
+
+    def standings(self) -> list[tuple[Origin, Standing]]:
+        """How each origin does, in the order in which they were given."""
+        return list(self._standings.items())
+
+    def _failed(self, origin: Origin, error: OriginError) -> None:
+        outcome = outcome_of_error(error)
+        self._balancer.report(origin, outcome)
+        self._standing(origin).note(outcome, self._clock.now(), error.text)
+
+    def _answered(self, origin: Origin, status: int) -> None:
+        outcome = outcome_of_status(status)
+        self._balancer.report(origin, outcome)
+        why = "" if outcome is Outcome.ANSWERED else f"status {status}"
+        self._standing(origin).note(outcome, self._clock.now(), why)
+
+    def _standing(self, origin: Origin) -> Standing:
+        """A balancer may choose one that it found itself."""
+        return self._standings.setdefault(origin, Standing(origin.url))
 
     async def fetch(self, request: OriginRequest, *, on_interim: Interim | None = None) -> OriginResponse:
         """The response to `request`, as soon as its head is here. The caller must close it.
@@ -104,12 +125,12 @@ class OriginClient:
         try:
             response = await self._pool(origin).send(attempt)
         except OriginError as error:
-            self._balancer.report(origin, outcome_of_error(error))
+            self._failed(origin, error)
             raise
         answer = response.body.answer
         assert answer.head is not None
         assert answer.framing is not None
-        self._balancer.report(origin, outcome_of_status(answer.head.status))
+        self._answered(origin, answer.head.status)
         return OriginResponse(
             status=answer.head.status,
             fields=answer.head.fields,
@@ -118,7 +139,7 @@ class OriginClient:
             origin=origin,
             request_time=request_time,
             response_time=self._clock.now(),
-            body=_Reported(response.body, origin, self._balancer),
+            body=_Reported(response.body, origin, self._failed),
             tries=tries,
         )
 
@@ -136,13 +157,13 @@ class OriginClient:
             try:
                 opened = await open_tunnel(request, upgrade, origin, self._pool(origin).tls, self._settings, self._clock)
             except OriginError as error:
-                self._balancer.report(origin, outcome_of_error(error))
+                self._failed(origin, error)
                 if not isinstance(error, NOT_CONNECTED):
                     raise
                 failure = error
                 continue
             status = 101 if isinstance(opened, Tunnel) else opened.status
-            self._balancer.report(origin, outcome_of_status(status))
+            self._answered(origin, status)
             return opened
         raise failure or OriginRefused("no origin may be asked now")
 
@@ -165,14 +186,14 @@ class OriginClient:
 
 
 class _Reported:
-    """A body that tells the balancer when it breaks off."""
+    """A body that tells the client when it breaks off."""
 
-    __slots__ = ("_balancer", "_body", "_origin")
+    __slots__ = ("_body", "_failed", "_origin")
 
-    def __init__(self, body: Body, origin: Origin, balancer: Balancer) -> None:
+    def __init__(self, body: Body, origin: Origin, failed: Callable[[Origin, OriginError], None]) -> None:
         self._body = body
         self._origin = origin
-        self._balancer = balancer
+        self._failed = failed
 
     @property
     def trailers(self) -> Fields:
@@ -187,7 +208,7 @@ class _Reported:
             return await self._body.read()
         except OriginError as error:
             error.fields.setdefault("origin", self._origin.url)
-            self._balancer.report(self._origin, outcome_of_error(error))
+            self._failed(self._origin, error)
             raise
 
     async def close(self) -> None:

@@ -91,6 +91,10 @@ REQUEST_DURATION: Final = Metric(
 ORIGIN_TRIES: Final = Metric(
     "edgeproxy_origin_tries_total", "counter", "Requests sent to an origin, retries included.", ("site",)
 )
+ORIGIN_UP: Final = Metric(
+    "edgeproxy_origin_up", "gauge", "1 when the last try at the origin was answered with a status below 500, else 0.",
+    ("site", "origin"),
+)
 ORIGIN_ERRORS: Final = Metric(
     "edgeproxy_origin_errors_total", "counter", "Tries that gave no usable answer, by type of error.", ("site", "error")
 )

@@ -38,6 +38,7 @@ class StandInBackend:
         self.failure: Exception | None = None
         self.last_failure: dict[str, Any] | None = None
         self.rollbacks: list[dict[str, Any]] = []
+        self.origins: list[dict[str, Any]] = [{"url": "http://127.0.0.1:9000", "state": "up"}]
 
     async def status(self) -> dict[str, Any]:
         if self.failure is not None:
@@ -55,7 +56,7 @@ class StandInBackend:
                 {
                     "name": "example.org",
                     "hosts": ["example.org", "www.example.org"],
-                    "origins": [{"url": "http://127.0.0.1:9000", "state": "up"}],
+                    "origins": self.origins,
                     "requests": 1000,
                     "hits": 931,
                     "stale": 2,

@@ -122,6 +122,25 @@ def test_status_shows_sites_store_and_ledger(command: Command, edge: StandInBack
     assert json.loads(command("status", "--json")[1])["sites"][0]["hits"] == 931
 
 
+def test_status_says_first_which_origins_are_in_trouble(
+    command: Command, edge: StandInBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origins = [
+        {"url": "http://a", "state": "down", "since": 1_764_000_000_000, "why": "no connection to the origin"},
+        {"url": "http://b", "state": "erring", "since": 1_764_000_000_000, "why": "status 503"},
+        {"url": "http://c", "state": "untried", "since": None, "why": ""},
+    ]
+    edge.origins = origins
+    status, out, err = command("status")
+    assert status == 0
+    assert [each["state"] in out for each in origins] == [True, True, True]
+    at, hosts = "2025-11-24 16:00:00 UTC", "example.org, www.example.org"
+    assert err == (
+        f"edgeproxy: origin http://a of {hosts} is down since {at}: no connection to the origin\n"
+        f"edgeproxy: origin http://b of {hosts} answers with errors since {at}: status 503\n"
+    )
+
+
 def test_explain_shows_plan_reason_and_variants_and_no_control_characters(command: Command, edge: StandInBackend) -> None:
     status, out, _ = command("explain", "http://example.org/page", "-H", "Accept-Language: de", "--header", "X-A:b")
     assert status == 0
