@@ -136,11 +136,6 @@ def _print_survey(answer: Mapping[str, Any]) -> None:
     if not counts.get("urls"):
         _complain_of_nothing(answer)
     print_line(f"{_where(answer)} as at {_then(answer)}; nothing was written")
-    print_line(
-        f"{count_text(counts.get('urls', 0), 'URL')}: {counts.get('changes', 0)} would change "
-        f"({counts.get('differs', 0)} in content), {counts.get('same', 0)} stay, "
-        f"{counts.get('missing', 0)} were not stored then, {counts.get('erased', 0)} have lost their content of then"
-    )
     if changes := answer.get("changes"):
         print_line("")
         print_table(
@@ -159,3 +154,10 @@ def _print_survey(answer: Mapping[str, Any]) -> None:
     left = sum(counts.get(name, 0) - len(answer.get(name, [])) for name in ("changes", "missing", "erased"))
     if left:
         print_line(f"… and {left} more")
+    # Last, where it stays on the screen behind long lists.
+    print_line("")
+    print_line(
+        f"{count_text(counts.get('urls', 0), 'URL')}: {counts.get('changes', 0)} would change "
+        f"({counts.get('differs', 0)} in content), {counts.get('same', 0)} stay, "
+        f"{counts.get('missing', 0)} were not stored then, {counts.get('erased', 0)} have lost their content of then"
+    )

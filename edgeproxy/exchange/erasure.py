@@ -62,7 +62,9 @@ class Eraser:
                 bodies.add(draft.body.digest)
                 versions += 1
         if not versions:
-            raise RequestRefused("the ledger has no version of this URL", status=404, url=url)
+            before = fold.erased_at(urls, (site.name,))
+            since = "" if before is None else f" since its contents were erased, in block {before}"
+            raise RequestRefused(f"the ledger has no version of this URL{since}", status=404, url=url)
         others = fold.users(bodies, set(urls))
         going = bodies if everywhere else bodies - others.keys()
         losing = {other for body in going for other in others.get(body, ())}

@@ -85,6 +85,9 @@ async def test_bodies_that_others_have_stay_unless_they_are_to_go_everywhere(tmp
         digest = _body(edge, client.base + targets[0])
         done = await _erase(edge, client.base + targets[0])
         assert (done["bodies"], done["kept"], done["others"]) == (0, 1, 0)
+        # Who asks for it twice is told when it was done.
+        status, _, said = await _ledger(edge, "erase", client.base + targets[0])
+        assert (status, f"since its contents were erased, in block {done['heights'][-1]}" in said) == (1, True), said
         assert edge.bodies.exists(digest)
         assert "Edge-Block" in (await client.ask(targets[1])).headers  # type: ignore[operator]
         done = await _erase(edge, client.base + targets[1], "--everywhere")

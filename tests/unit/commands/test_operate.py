@@ -230,13 +230,14 @@ def test_a_dry_run_of_a_rollback_lists_and_counts(command: Command, edge: StandI
     assert (status, edge.asked) == (0, [("rollback", RollbackOrder("4", dry_run=True))])
     lines = out.splitlines()
     assert lines[0] == "every site as at block 4 (2025-11-24 16:00:00 UTC); nothing was written"
-    assert lines[1] == (
+    # Below the lists, which may be longer than a screen.
+    assert lines[-1] == (
         "203 URLs: 101 would change (1 in content), 1 stay, 1 were not stored then, 1 have lost their content of then"
     )
     assert re.search(r"http://example.org/\\x1b +8 +3 +differs", out)
     assert "http://example.org/late" in out
     assert re.search(r"http://example.org/lost +2 +nothing", out)
-    assert lines[-1] == "… and 100 more"
+    assert "… and 100 more" in lines
 
 
 @pytest.mark.parametrize(
