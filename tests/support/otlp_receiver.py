@@ -113,6 +113,11 @@ class OtlpReceiver:
         assert self._runner is not None
         await self._runner.cleanup()
 
+    def let_go(self) -> None:
+        """Answer the posts that are held, and hold none any more."""
+        self.hold = False
+        self._released.set()
+
     async def until(self, condition: Callable[[Sequence[ReceivedSpan]], bool], seconds: float = 10.0) -> list[ReceivedSpan]:
         """Wait until `condition` holds for the spans received; AssertionError with what there is when it never does."""
         deadline = time.monotonic() + seconds
