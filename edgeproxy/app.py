@@ -46,8 +46,8 @@ from edgeproxy.https import Https, secure_of
 from edgeproxy.ledger.drafts import Draft
 from edgeproxy.ledger.fold import Fold
 from edgeproxy.origin.client import OriginClient
+from edgeproxy.origin.health import State
 from edgeproxy.origin.messages import Origin, OriginSettings
-from edgeproxy.origin.standing import State
 from edgeproxy.recovery.staging import refuse_unfinished
 from edgeproxy.sequencer.sequencer import ORIGIN_PATH, Committed, Sequencer
 from edgeproxy.sequencer.validators import Validators
@@ -352,10 +352,10 @@ class Edge:
 
     def _origins_up(self) -> dict[tuple[str, ...], float]:
         return {
-            (site.name, origin.url): float(standing.state is State.UP)
+            (site.name, origin.url): float(health.state is State.UP)
             for site in self.handler.sites.sites
-            for origin, standing in site.origin.standings()
-            if standing.state is not State.UNTRIED
+            for origin, health in site.origin.health()
+            if health.state is not State.UNTRIED
         }
 
     async def _close_origins(self) -> None:

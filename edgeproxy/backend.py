@@ -111,8 +111,8 @@ class Backend:
             "name": site.name,
             "hosts": list(site.hosts),
             "origins": [
-                {"url": origin.url, "state": standing.state.value, "since": standing.since, "why": standing.why}
-                for origin, standing in site.origin.standings()
+                {"url": origin.url, "state": health.state.value, "since": health.since, "why": health.why}
+                for origin, health in site.origin.health()
             ],
             "requests": requests,
             "own": counters.own,

@@ -20,9 +20,9 @@ from edgeproxy.errors import (
 )
 from edgeproxy.origin.balancer import Balancer, Outcome, RoundRobin, outcome_of_error, outcome_of_status
 from edgeproxy.origin.framing import Delimiter
+from edgeproxy.origin.health import Health
 from edgeproxy.origin.messages import Body, Interim, Origin, OriginRequest, OriginResponse, OriginSettings
 from edgeproxy.origin.pool import OriginPool, Try
-from edgeproxy.origin.standing import Standing
 from edgeproxy.origin.tunnel import Tunnel, open_tunnel
 from edgeproxy.wire.fields import Fields
 
@@ -47,7 +47,7 @@ class OriginClient:
         self._settings = settings or OriginSettings()
         self._trace_configs = tuple(trace_configs)
         self._pools: dict[Origin, OriginPool] = {}
-        self._standings = {origin: Standing(origin.url) for origin in origins}
+        self._health = {origin: Health(origin.url) for origin in origins}
         self._closed = False
         self.tries = 0
         """Requests sent to any of the origins since the start, retries included."""
@@ -60,24 +60,24 @@ class OriginClient:
     def balancer(self) -> Balancer:
         return self._balancer
 
-    def standings(self) -> list[tuple[Origin, Standing]]:
+    def health(self) -> list[tuple[Origin, Health]]:
         """How each origin does, in the order in which they were given."""
-        return list(self._standings.items())
+        return list(self._health.items())
 
     def _failed(self, origin: Origin, error: OriginError) -> None:
         outcome = outcome_of_error(error)
         self._balancer.report(origin, outcome)
-        self._standing(origin).note(outcome, self._clock.now(), error.text)
+        self._health_of(origin).note(outcome, self._clock.now(), error.text)
 
     def _answered(self, origin: Origin, status: int) -> None:
         outcome = outcome_of_status(status)
         self._balancer.report(origin, outcome)
         why = "" if outcome is Outcome.ANSWERED else f"status {status}"
-        self._standing(origin).note(outcome, self._clock.now(), why)
+        self._health_of(origin).note(outcome, self._clock.now(), why)
 
-    def _standing(self, origin: Origin) -> Standing:
+    def _health_of(self, origin: Origin) -> Health:
         """A balancer may choose one that it found itself."""
-        return self._standings.setdefault(origin, Standing(origin.url))
+        return self._health.setdefault(origin, Health(origin.url))
 
     async def fetch(self, request: OriginRequest, *, on_interim: Interim | None = None) -> OriginResponse:
         """The response to `request`, as soon as its head is here. The caller must close it.

@@ -40,15 +40,15 @@ async def test_a_dead_origin_is_seen_until_it_answers_again(tmp_path: Path, capl
             state, why, shown = await told(edge)
             assert (state, why, up(edge, origin.url)) == ("down", "no connection to the origin", 0.0)
             assert shown.startswith(f"edgeproxy: origin {origin.url} of * is down since ")
-            (standing,) = (standing for _, standing in edge.handler.sites.sites[0].origin.standings())
-            assert standing.since is not None
-            assert standing.since >= died
+            (health,) = (health for _, health in edge.handler.sites.sites[0].origin.health())
+            assert health.since is not None
+            assert health.since >= died
             assert f"origin {origin.url} is down: no connection to the origin" in caplog.messages
             origin.start()
 
             async def is_up() -> bool | None:
                 await client.ask("/page?cc=max-age=0")
-                return standing.state.value == "up" or None
+                return health.state.value == "up" or None
 
             await until(is_up)
             assert (await told(edge), up(edge, origin.url)) == (("up", "", ""), 1.0)

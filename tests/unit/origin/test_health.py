@@ -4,12 +4,12 @@ import pytest
 
 from edgeproxy.clock import Instant
 from edgeproxy.origin.balancer import Outcome
-from edgeproxy.origin.standing import BETWEEN, Standing, State
+from edgeproxy.origin.health import BETWEEN, Health, State
 
 
 def test_a_state_lasts_since_the_first_try_that_came_to_it() -> None:
-    standing = Standing("http://a")
-    assert (standing.state, standing.since, standing.why) == (State.UNTRIED, None, "")
+    health = Health("http://a")
+    assert (health.state, health.since, health.why) == (State.UNTRIED, None, "")
     for now, outcome, why, expected in (
         (1, Outcome.ANSWERED, "", (State.UP, 1, "")),
         (2, Outcome.ANSWERED, "", (State.UP, 1, "")),
@@ -19,20 +19,20 @@ def test_a_state_lasts_since_the_first_try_that_came_to_it() -> None:
         (6, Outcome.TRUNCATED, "cut off", (State.DOWN, 6, "cut off")),
         (7, Outcome.ANSWERED, "", (State.UP, 7, "")),
     ):
-        standing.note(outcome, Instant(now), why)
-        assert (standing.state, standing.since, standing.why) == expected
+        health.note(outcome, Instant(now), why)
+        assert (health.state, health.since, health.why) == expected
 
 
 def test_the_log_says_once_a_minute_at_most_that_it_died_or_came_back(caplog: pytest.LogCaptureFixture) -> None:
-    standing, now = Standing("http://a"), 1_000_000
-    standing.note(Outcome.ANSWERED, Instant(now))
+    health, now = Health("http://a"), 1_000_000
+    health.note(Outcome.ANSWERED, Instant(now))
     assert caplog.messages == []
     for step in range(100):
-        standing.note(Outcome.RESET, Instant(now + 2 * step), "reset")
-        standing.note(Outcome.ANSWERED, Instant(now + 2 * step + 1))
+        health.note(Outcome.RESET, Instant(now + 2 * step), "reset")
+        health.note(Outcome.ANSWERED, Instant(now + 2 * step + 1))
     assert caplog.messages == ["origin http://a is down: reset"]
-    standing.note(Outcome.ANSWERED, Instant(now + BETWEEN))
+    health.note(Outcome.ANSWERED, Instant(now + BETWEEN))
     assert caplog.messages[1:] == ["origin http://a answers again"]
-    standing.note(Outcome.RESET, Instant(now + 2 * BETWEEN), "reset")
-    standing.note(Outcome.SERVER_ERROR, Instant(now + 3 * BETWEEN), "status 500")
+    health.note(Outcome.RESET, Instant(now + 2 * BETWEEN), "reset")
+    health.note(Outcome.SERVER_ERROR, Instant(now + 3 * BETWEEN), "status 500")
     assert caplog.messages[2:] == ["origin http://a is down: reset", "origin http://a answers again"]

@@ -30,7 +30,7 @@ class State(StrEnum):
 
 
 @dataclass(slots=True)
-class Standing:
+class Health:
     """`url` is the origin's. `since`: the first of the tries that came to `state` one after the other; None as long as there was
     none. `why`: what the last of them came to, in words; empty while it is up."""
 
