@@ -7,7 +7,6 @@ async with chromium(tmp_path) as browser:
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from tests.support.parts import located
+from tests.support.waiting import until_true
 
 PATIENCE = 60.0
 # fmt: off
@@ -50,12 +50,7 @@ class Browser:
 
     async def until(self, expression: str, seconds: float = PATIENCE) -> Any:
         """Wait until an expression gives something true; fails the test with what it gave last, and the console."""
-        end, value = time.monotonic() + seconds, None
-        while time.monotonic() < end:
-            if value := await self.ask(expression):
-                return value
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{expression} stays {value!r}; the console says {self.said}")
+        return await until_true(self.ask, expression, seconds, self.said)
 
     async def ask(self, expression: str) -> Any:
         """The value of an expression, awaited when it is a promise."""

@@ -7,7 +7,6 @@ async with firefox(tmp_path) as browser:
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from tests.support.parts import located
+from tests.support.waiting import until_true
 
 PATIENCE = 60.0
 PREFERENCES = {
@@ -43,12 +43,7 @@ class Firefox:
 
     async def until(self, expression: str, seconds: float = PATIENCE) -> Any:
         """Wait until an expression gives something true; fails the test with what it gave last."""
-        end, value = time.monotonic() + seconds, None
-        while time.monotonic() < end:
-            if value := await self.ask(expression):
-                return value
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{expression} stays {value!r}")
+        return await until_true(self.ask, expression, seconds)
 
     async def ask(self, expression: str) -> Any:
         """The value of an expression, awaited when it is a promise; it has to be one that JSON can carry."""

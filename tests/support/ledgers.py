@@ -1,14 +1,18 @@
 """Drafts, and a whole ledger in a folder, for tests."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeproxy.caching.model import Digest, Selecting
 from edgeproxy.clock import Instant, ManualClock
+from edgeproxy.errors import StoreError
 from edgeproxy.ledger.checkpoint import Checkpoint, open_checkpoint
 from edgeproxy.ledger.chunks import ref_of
 from edgeproxy.ledger.drafts import BodyRef, StoreDraft
 from edgeproxy.ledger.fold import Fold
+from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.sequencer.sequencer import Sequencer
 from edgeproxy.storage.bodies import BodyStore
 from edgeproxy.storage.ledger_db import LEDGER_FILE, LedgerDb
@@ -121,3 +125,25 @@ def stated_by(ledger: Ledger) -> Checkpoint:
     note, log = ledger.sequencer.publication.checkpoint, ledger.sequencer.log
     assert note is not None
     return open_checkpoint(note, log, log.name).checkpoint
+
+
+@contextmanager
+def uncertain_commits(db: LedgerDb, *, persisted: bool, readable: bool) -> Iterator[None]:
+    """Within it each commit fails: with `persisted` after all of it was written. `readable`: what is there can be asked for."""
+    write, read = db.append, db.read_state
+
+    async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
+        if persisted:
+            await write(rows, head, checkpoint)
+        raise StoreError("ledger database failed")
+
+    async def failing_read() -> object:
+        raise StoreError("ledger database failed")
+
+    db.append = failing_write  # type: ignore[method-assign]
+    if not readable:
+        db.read_state = failing_read  # type: ignore[assignment,method-assign]
+    try:
+        yield
+    finally:
+        db.append, db.read_state = write, read  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import stat
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,12 +13,11 @@ from edgeproxy.errors import StartError, StoreError
 from edgeproxy.ledger.block import Rotate
 from edgeproxy.ledger.checkpoint import open_checkpoint
 from edgeproxy.ledger.note_keys import Signer, Verifier, parse_verifier
-from edgeproxy.ledger.replay import RawRow, TreeHead
 from edgeproxy.sequencer import keys as keys_module
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, MLDSA_FILE, NEXT_FILE, read_key, write_next
-from tests.support.ledgers import Ledger, stated_by, store_draft
+from tests.support.ledgers import Ledger, stated_by, store_draft, uncertain_commits
 
 
 @asynccontextmanager
@@ -124,25 +123,13 @@ async def test_a_rotation_of_uncertain_outcome_ends_with_the_key_that_the_ledger
 ) -> None:
     async with Ledger(tmp_path) as ledger:
         await ledger.fill(2)
-        old, write, read = ledger.sequencer.log, ledger.db.append, ledger.db.read_state
-
-        async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
-            if persisted:
-                await write(rows, head, checkpoint)
-            raise StoreError("ledger database failed")
-
-        async def failing_read() -> object:
-            raise StoreError("ledger database failed")
-
-        ledger.db.append = failing_write  # type: ignore[method-assign]
-        if not readable:
-            ledger.db.read_state = failing_read  # type: ignore[assignment,method-assign]
-        if persisted and readable:
-            await ledger.sequencer.rotate()
-        else:
-            with pytest.raises(StoreError):
+        old = ledger.sequencer.log
+        with uncertain_commits(ledger.db, persisted=persisted, readable=readable):
+            if persisted and readable:
                 await ledger.sequencer.rotate()
-        ledger.db.append, ledger.db.read_state = write, read  # type: ignore[method-assign]
+            else:
+                with pytest.raises(StoreError):
+                    await ledger.sequencer.rotate()
         await ledger.sequencer.append(store_draft(40))
         log = ledger.sequencer.log
         assert (log != old) == persisted

@@ -23,7 +23,7 @@ from edgeproxy.sequencer import sequencer as module
 from edgeproxy.sequencer.audit import audit_now
 from edgeproxy.sequencer.sealing import Ahead
 from edgeproxy.sequencer.sequencer import Committed
-from tests.support.ledgers import NOW, SITE, Ledger, MemoryBodies, store_draft
+from tests.support.ledgers import NOW, SITE, Ledger, MemoryBodies, store_draft, uncertain_commits
 
 
 async def _settled(*futures: "asyncio.Future[Block]") -> list[Block | BaseException]:
@@ -202,21 +202,8 @@ async def test_a_full_disk_fails_the_batch_and_uses_up_no_height(tmp_path: Path)
 async def test_a_commit_of_uncertain_outcome_never_makes_a_fork(tmp_path: Path, *, persisted: bool, readable: bool) -> None:
     async with Ledger(tmp_path) as ledger:
         await ledger.fill(2)
-        write, read = ledger.db.append, ledger.db.read_state
-
-        async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
-            if persisted:
-                await write(rows, head, checkpoint)
-            raise StoreError("ledger database failed")
-
-        async def failing_read() -> object:
-            raise StoreError("ledger database failed")
-
-        ledger.db.append = failing_write  # type: ignore[method-assign]
-        if not readable:
-            ledger.db.read_state = failing_read  # type: ignore[assignment,method-assign]
-        (outcome,) = await _settled(ledger.sequencer.append(store_draft(3)))
-        ledger.db.append, ledger.db.read_state = write, read  # type: ignore[method-assign]
+        with uncertain_commits(ledger.db, persisted=persisted, readable=readable):
+            (outcome,) = await _settled(ledger.sequencer.append(store_draft(3)))
         assert isinstance(outcome, Block) == (persisted and readable)
         block = await ledger.sequencer.append(store_draft(4))
         assert block.height == (4 if persisted else 3)

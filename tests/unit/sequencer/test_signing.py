@@ -1,7 +1,6 @@
 """The log's key and its checkpoints: what is signed when, what a start finds, and that no key ever contradicts itself."""
 
 import sqlite3
-from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +12,12 @@ from edgeproxy.ledger.checkpoint import Checkpoint
 from edgeproxy.ledger.merkle import leaf_hash, root_of
 from edgeproxy.ledger.note_keys import Signer, Verifier
 from edgeproxy.ledger.proofs import consistency_proof, verify_consistency, verify_inclusion
-from edgeproxy.ledger.replay import RawRow, TreeHead
+from edgeproxy.ledger.replay import TreeHead
 from edgeproxy.ledger.tiles import Tile, decode_bundle, decode_hash_tile, tiles_of, verify_bundle
 from edgeproxy.storage.ledger_db import LEDGER_FILE
 from edgeproxy.storage.ledger_key import KEY_FILE, ensure_key, read_key
 from edgeproxy.storage.ledger_rows import CHECKPOINT
-from tests.support.ledgers import Ledger, stated_by, store_draft
+from tests.support.ledgers import Ledger, stated_by, store_draft, uncertain_commits
 from tests.support.trees import nodes_of
 
 
@@ -235,22 +234,10 @@ async def test_the_log_keeps_the_name_it_began_with(tmp_path: Path, caplog: pyte
 async def test_a_commit_of_uncertain_outcome_is_published_as_it_turned_out(tmp_path: Path, *, persisted: bool) -> None:
     async with Ledger(tmp_path) as ledger:
         await ledger.fill(2)
-        write, read = ledger.db.append, ledger.db.read_state
-
-        async def failing_write(rows: Sequence[RawRow], head: TreeHead, checkpoint: bytes | None = None) -> None:
-            if persisted:
-                await write(rows, head, checkpoint)
-            raise StoreError("ledger database failed")
-
-        async def failing_read() -> object:
-            raise StoreError("ledger database failed")
-
-        ledger.db.append = failing_write  # type: ignore[method-assign]
-        ledger.db.read_state = failing_read  # type: ignore[assignment,method-assign]
-        with pytest.raises(StoreError):
-            await ledger.sequencer.append(store_draft(3))
-        assert stated_by(ledger).size == 3  # nobody is shown what may not be there
-        ledger.db.append, ledger.db.read_state = write, read  # type: ignore[method-assign]
+        with uncertain_commits(ledger.db, persisted=persisted, readable=False):
+            with pytest.raises(StoreError):
+                await ledger.sequencer.append(store_draft(3))
+            assert stated_by(ledger).size == 3  # nobody is shown what may not be there
         await ledger.sequencer.append(store_draft(4))
         leaves, stated = await _leaves(ledger), stated_by(ledger)
         assert (stated.size, stated.root) == (5 if persisted else 4, root_of(leaves))
